@@ -1,0 +1,58 @@
+# Every command sets up what it needs first; a repeated run finds it done and goes straight on.
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+PYTHON := .venv/bin/python
+# Debian keeps mosquitto where an ordinary user's PATH does not look.
+export PATH := $(PATH):/usr/sbin
+BENCHES := $(addprefix bench-,$(filter-out _%,$(basename $(notdir $(wildcard bench/*.py)))))
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup setup-test run smoke test check bench lock clean $(BENCHES)
+
+## help        list these commands
+help:
+	@sed -n 's/^## /make /p' Makefile
+
+## setup       install what a box and the centre need: libzbar, Mosquitto, the locked Python packages
+setup:
+	@tools/setup.sh run
+
+## setup-test  setup, and what checks and tests need: Chromium, Chinese fonts, development packages
+setup-test:
+	@tools/setup.sh test
+
+## run         show the whole gate in a browser; CAMERA=/dev/video0 (or an address, file, folder) uses that camera
+run: setup
+	@$(PYTHON) -I -m demo.run $(if $(CAMERA),--camera "$(CAMERA)")
+
+## smoke       the same without a browser, with faults; the last line is one JSON object
+smoke: setup
+	@$(PYTHON) -I -m demo.smoke
+
+## test        check, then every test
+test: check
+	@$(PYTHON) -m pytest
+
+## check       lint, format, types, import directions
+check: setup-test
+	@echo "check: ruff" && .venv/bin/ruff check && .venv/bin/ruff format --check
+	@echo "check: mypy" && .venv/bin/mypy
+	@echo "check: import directions" && $(PYTHON) -m pytest -p no:randomly tests/test_architecture.py
+
+## bench       run every benchmark; each ends with one JSON object
+bench: $(BENCHES)
+
+## bench-NAME  run bench/NAME.py
+$(BENCHES): bench-%: setup
+	@echo "bench: $*"
+	@$(PYTHON) -I -m bench.$*
+
+## lock        compile the locks from pyproject.toml; UPGRADE=1 takes the newest versions that fit
+lock: setup
+	@tools/lock.sh $(if $(UPGRADE),--upgrade)
+
+## clean       remove everything that these commands made in this folder
+clean:
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage var
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
