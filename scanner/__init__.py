@@ -1,0 +1,1 @@
+"""Reads codes: camera frames in, one `admission.scan.Scan` per showing out."""

@@ -1,0 +1,205 @@
+"""Engines and the cascade, on drawn codes."""
+
+from __future__ import annotations
+
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import segno
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scanner.decoder import (
+    MAX_PAYLOAD_BYTES,
+    STAGES,
+    CascadeDecoder,
+    Decoder,
+    Point,
+    PyzbarDecoder,
+    Sighting,
+    Stage,
+    ZxingDecoder,
+    decode_exhaustive,
+    decode_frame,
+    look_everywhere,
+)
+from scanner.sighting import capped
+from tests.scanner.pictures import HEIGHT, WIDTH, Picture, qr, scene, showing, symbol
+
+ENGINES: list[Decoder] = [ZxingDecoder(), PyzbarDecoder()]
+EVERYTHING: list[Decoder] = [*ENGINES, CascadeDecoder()]
+
+PAYLOADS = [
+    b"SG1:6BF+70M0ONCNC2$BLA3$ 14HA",
+    b"a\r\nb\x1d\x00\x7f",
+    bytes(range(256)),
+    bytes(range(128, 256)),
+    "武隆 门票".encode(),
+    "武隆门票".encode("gb18030"),
+]
+
+
+def by_name(decoder: Decoder) -> str:
+    """A test's name for an engine."""
+    return decoder.name
+
+
+class Blind:
+    """An engine that never reads anything and counts how often it was asked."""
+
+    name = "blind"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def decode(self, gray: Picture) -> list[Sighting]:
+        self.asked += 1
+        return []
+
+
+def stage(name: str, engine: Decoder, cost_ms: float) -> Stage:
+    """A stage that only costs."""
+    return Stage(name, "a test", lambda gray: gray, engine, cost_ms)
+
+
+@pytest.mark.parametrize("decoder", EVERYTHING, ids=by_name)
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_payload_is_what_was_printed(decoder: Decoder, payload: bytes) -> None:
+    """Control bytes, high bytes and other encodings come back byte by byte."""
+    assert [seen.payload for seen in decoder.decode(showing(payload))] == [payload]
+
+
+@pytest.mark.parametrize("decoder", ENGINES, ids=by_name)
+def test_corners_are_clockwise_from_the_symbols_top_left(decoder: Decoder) -> None:
+    """The corners lie on the symbol, whichever way up it is held."""
+    upright = scene((qr(b"CORNERS"), 400, 300))
+    (seen,) = decoder.decode(upright)
+    size = qr(b"CORNERS").shape[0] - 48
+    left, top = 424, 324
+    expected = [(left, top), (left + size, top), (left + size, top + size), (left, top + size)]
+    assert np.allclose(seen.corners, expected, atol=4)
+    (turned,) = decoder.decode(np.ascontiguousarray(np.rot90(upright, 2)))
+    rotated = [(WIDTH - x, HEIGHT - y) for x, y in expected]
+    assert {tuple(np.round(np.array(corner) / 10)) for corner in turned.corners} == {
+        tuple(np.round(np.array(corner) / 10)) for corner in rotated
+    }
+
+
+@pytest.mark.parametrize("decoder", EVERYTHING, ids=by_name)
+def test_several_codes_are_kept_apart(decoder: Decoder) -> None:
+    """Two codes in one frame are two sightings."""
+    seen = decoder.decode(scene((qr(b"first"), 100, 100), (qr(b"second"), 800, 300)))
+    assert {sighting.payload for sighting in seen} == {b"first", b"second"}
+
+
+@pytest.mark.parametrize("decoder", EVERYTHING, ids=by_name)
+def test_structured_append_symbols_do_not_raise(decoder: Decoder) -> None:
+    """A part of a sequence, alone or beside another part, never breaks the reading and is never joined."""
+    parts = segno.make_sequence("STRUCTURED APPEND " * 20, version=4)
+    pictures = [symbol(part, scale=4) for part in parts]
+    for placed in ([(pictures[0], 100, 100)], [(pictures[0], 100, 100), (pictures[1], 700, 100)]):
+        assert all(len(seen.payload) < 100 for seen in decoder.decode(scene(*placed)))
+
+
+@pytest.mark.parametrize("decoder", EVERYTHING, ids=by_name)
+@pytest.mark.parametrize("shape", [(0, 0), (1, 1), (1, 500), (3, 2), (19, 21)])
+def test_tiny_pictures_are_empty(decoder: Decoder, shape: tuple[int, int]) -> None:
+    """A picture too small for a code, or of no size at all, holds none."""
+    assert decoder.decode(np.zeros(shape, np.uint8)) == []
+
+
+@pytest.mark.parametrize("decoder", ENGINES, ids=by_name)
+def test_a_cutout_of_a_frame_is_read(decoder: Decoder) -> None:
+    """Rows that do not follow each other in memory are read like any."""
+    assert [seen.payload for seen in decoder.decode(showing(b"cutout")[100:600, 400:1000])] == [b"cutout"]
+
+
+def test_inverted_mirrored_and_micro_codes_are_read() -> None:
+    """Light on dark, seen in a mirror, and the small family members."""
+    plain = showing(b"SG1:OTHER WAY ROUND")
+    micro = scene((symbol(segno.make("12345", micro=True), scale=10), 500, 200))
+    decoder = ZxingDecoder()
+    assert [seen.payload for seen in decoder.decode(255 - plain)] == [b"SG1:OTHER WAY ROUND"]
+    assert [seen.payload for seen in decoder.decode(np.fliplr(plain))] == [b"SG1:OTHER WAY ROUND"]
+    assert [seen.payload for seen in decoder.decode(micro)] == [b"12345"]
+
+
+def test_overlong_payload_is_cut_to_one_more_than_allowed() -> None:
+    """It stays a sighting, so that its holder gets an answer, and is too long to be a ticket."""
+    assert len(capped(bytes(MAX_PAYLOAD_BYTES))) == MAX_PAYLOAD_BYTES
+    assert len(capped(bytes(MAX_PAYLOAD_BYTES * 3))) == MAX_PAYLOAD_BYTES + 1
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.integers(1, 200))
+def test_noise_is_never_a_code(seed: int, height: int, width: int) -> None:
+    """Random pictures of any size hold nothing and raise nothing, whatever stage looks at them."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
+    assert look_everywhere(noise) == []
+
+
+@pytest.mark.parametrize("looking", STAGES, ids=lambda looking: looking.name)
+def test_every_stage_reports_places_in_the_frame_it_was_given(looking: Stage) -> None:
+    """A stage that shrinks the frame gives corners of the frame, and its own name."""
+    (seen,) = looking.look(scene((qr(b"stage", scale=12), 400, 200)))
+    assert seen.engine == looking.name
+    assert np.allclose(seen.corners[0], Point(448, 248), atol=10)
+
+
+def test_blank_frames_earn_the_next_stage() -> None:
+    """A stage runs only when the blank frames before it have paid for it, and the stages take turns."""
+    cheap, dear = Blind(), Blind()
+    cascade = CascadeDecoder([stage("cheap", cheap, 2.0), stage("dear", dear, 6.0)], extra_ms_per_frame=2.0)
+    blank = scene()
+    asked = []
+    for _ in range(8):
+        cascade.decode(blank)
+        asked.append((cheap.asked, dear.asked))
+    assert asked == [(1, 0), (1, 0), (1, 0), (1, 1), (2, 1), (2, 1), (2, 1), (2, 2)]
+
+
+def test_a_frame_that_zxing_reads_costs_nothing_more() -> None:
+    """The other stages see only frames that the first engine could not read."""
+    other = Blind()
+    cascade = CascadeDecoder([stage("other", other, 0.0)])
+    cascade.decode(showing(b"plain"))
+    assert other.asked == 0
+
+
+def test_cascade_reads_within_a_second_what_needs_another_look() -> None:
+    """A code that zxing-cpp alone cannot read is read when its stage's turn comes."""
+    raster = scene((qr(b"SG1:SCREEN RASTER", scale=10), 400, 150))
+    raster[:, ::2] = 255 - (255 - raster[:, ::2]) // 6
+    raster[::2, :] = 255 - (255 - raster[::2, :]) // 6
+    if ZxingDecoder().decode(raster):
+        pytest.fail("the picture is too easy to show anything")
+    cascade = CascadeDecoder()
+    reads = [cascade.decode(raster) for _ in range(25)]
+    assert b"SG1:SCREEN RASTER" in {seen.payload for read in reads for seen in read}
+
+
+def test_texts_are_given_for_measurements() -> None:
+    """UTF-8 where it is UTF-8, otherwise one character per byte."""
+    assert decode_frame(showing("武隆".encode())) == ["武隆"]
+    assert decode_exhaustive(showing(b"\xce\xe4\xc2\xa1")) == ["\xce\xe4\xc2\xa1"]
+
+
+def test_threads_share_the_stages() -> None:
+    """Two cameras on two threads read their own codes with the same stages."""
+    frames = {payload: cv2.GaussianBlur(showing(payload), (0, 0), 2.0) for payload in (b"left", b"right")}
+    wrong: list[bytes] = []
+
+    def look(payload: bytes) -> None:
+        for looking in STAGES * 3:
+            wrong.extend(
+                seen.payload for seen in looking.look(np.asarray(frames[payload])) if seen.payload != payload
+            )
+
+    threads = [threading.Thread(target=look, args=(payload,)) for payload in frames]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
