@@ -70,7 +70,15 @@ LAYERS = (
     Layer("gate_agent.__main__", ours=BOX, libraries=("msgspec",)),
     Layer(
         "central",
-        ours=("admission", "central", "sync.link", "sync.mqtt", "sync.protocol"),
+        ours=(
+            "admission",
+            "central",
+            "config.loader",
+            "config.policy_file",
+            "sync.link",
+            "sync.mqtt",
+            "sync.protocol",
+        ),
         libraries=("aiohttp", "alembic", "cbor2", "cryptography", "msgspec", "segno", "sqlalchemy"),
     ),
     Layer("simulator", ours=(*PRODUCT, "simulator"), libraries=EVERY_LIBRARY),

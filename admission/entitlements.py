@@ -1,0 +1,40 @@
+"""Rights that follow from who a person or organisation is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A subject's place in a trusted group, UTC seconds: from `from_s` on, before `until_s`."""
+
+    group: str
+    from_s: int
+    until_s: int
+
+    def covers(self, at_s: int) -> bool:
+        """Return whether the membership holds at `at_s`."""
+        return self.from_s <= at_s < self.until_s
+
+
+@dataclass(frozen=True, slots=True)
+class CreditLine:
+    """Authorised credit of a subject; `outstanding_fen` counts the uses up to the list's watermarks."""
+
+    limit_fen: int
+    per_visit_fen: int
+    outstanding_fen: int
+    until_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRights:
+    """All that the list says of a subject.
+
+    `free_visits_used` maps a counting scope (see `policy.FreeVisit.counting_scope`) to the uses counted there.
+    """
+
+    memberships: tuple[Membership, ...]
+    free_visits_used: dict[str, int]
+    credit_line: CreditLine | None

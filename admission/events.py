@@ -1,0 +1,121 @@
+"""What happened: immutable events, their canonical bytes, and the chain of hashes that binds them.
+
+The ledger holds what must never be lost; each of its entries has the next number of its box, and its hash covers all
+entries before it. The diary holds refusals; it is numbered on its own and may be dropped. Fields travel as arrays in
+the order given here: later versions append, readers ignore what they do not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeVar
+
+import cbor2
+import msgspec
+
+from admission.reasons import Reason
+from admission.tickets import Basis, Outcome, Risk
+
+HASH_BYTES = 32
+NO_HASH = bytes(HASH_BYTES)
+"""The hash before a box's first entry."""
+
+
+class EventError(ValueError):
+    """The bytes are not an event of a known form."""
+
+
+class EpochOpened(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """A process of the box started; it names the last entry that its predecessor left."""
+
+    box_id: str
+    site_id: str
+    epoch: bytes
+    previous_epoch: bytes
+
+
+class Admitted(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """A visitor was let in: a use of `quantity` of the right `key`."""
+
+    admission_id: bytes
+    key: bytes
+    basis: Basis
+    scope: str
+    lane_id: str
+    quantity: int
+    fare_fen: int
+    risk: Risk
+    keep_until_s: int
+    list_version: int
+    policy_version: str
+
+
+class Resumed(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """An admission that was interrupted went on at the same lane; nothing was spent again."""
+
+    admission_id: bytes
+    lane_id: str
+
+
+class Closed(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """How an admission ended."""
+
+    admission_id: bytes
+    outcome: Outcome
+
+
+class Incident(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Someone went through a lane, or made it open, with no admission behind it."""
+
+    lane_id: str
+    what: Outcome
+
+
+_T = TypeVar("_T")
+LedgerEvent = EpochOpened | Admitted | Resumed | Closed | Incident
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """A ledger event with its number in the box's life and its wall time, UTC milliseconds."""
+
+    seq_no: int
+    at_ms: int
+    event: LedgerEvent
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True):
+    """A diary event: a visitor was referred or denied; `key` is empty when there was no credential."""
+
+    number: int
+    at_ms: int
+    lane_id: str
+    reason: Reason
+    key: bytes
+    detail: str
+
+
+def encode(record: Entry | Refusal) -> bytes:
+    """Return the canonical bytes of `record`: deterministic CBOR (RFC 8949 §4.2)."""
+    return cbor2.dumps(msgspec.to_builtins(record, builtin_types=(bytes,)), canonical=True)
+
+
+def decode_entry(data: bytes) -> Entry:
+    """Return the ledger entry that `data` encodes; EventError when it is none."""
+    return _convert(data, Entry)
+
+
+def decode_refusal(data: bytes) -> Refusal:
+    """Return the diary event that `data` encodes; EventError when it is none."""
+    return _convert(data, Refusal)
+
+
+def chain(previous_hash: bytes, entry: bytes) -> bytes:
+    """Return the hash of the canonical bytes `entry` that follow an entry with `previous_hash`."""
+    return hashlib.sha256(previous_hash + entry).digest()
+
+
+def _convert(data: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.convert(cbor2.loads(data), kind, builtin_types=(bytes,))
+    except (cbor2.CBORError, msgspec.ValidationError, RecursionError) as error:
+        raise EventError(f"not a {kind.__name__}: {error}") from error

@@ -1,0 +1,100 @@
+"""What the operator and the authority chose: sites, free visits, limits. Data, not code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from enum import StrEnum
+
+from admission.tickets import Basis
+
+
+class Scope(StrEnum):
+    """Over what a free visit is counted."""
+
+    PER_SITE = "per_site"
+    DISTRICT = "district"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place with gates; `fare_fen` is what one admission costs on credit."""
+
+    site_id: str
+    parent_id: str
+    name_zh: str
+    name_en: str
+    state_owned: bool
+    fare_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class FreeVisit:
+    """Free admissions for members of trusted groups; the window's days are the site's local dates, inclusive."""
+
+    policy_id: str
+    groups: frozenset[str]
+    state_owned_only: bool
+    scope: Scope
+    first_day: date
+    last_day: date
+    quantity: int
+    clause: str
+
+    def applies(self, site: Site, day: date) -> bool:
+        """Return whether the policy gives anything at `site` on the local date `day`."""
+        return self.first_day <= day <= self.last_day and (site.state_owned or not self.state_owned_only)
+
+    def counting_scope(self, site: Site) -> str:
+        """Return the name under which uses are counted together."""
+        place = site.site_id if self.scope is Scope.PER_SITE else "*"
+        return f"{self.policy_id}@{place}"
+
+
+@dataclass(frozen=True, slots=True)
+class CreditLimits:
+    """What may be risked on credit while its home, the centre, is not asked."""
+
+    per_subject_fen: int
+    per_box_day_fen: int
+    max_list_age_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineLimits:
+    """What may be risked per box and day on signed tickets that the list does not know."""
+
+    unlisted_per_day: int
+    bootstrap_per_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything a decision depends on beside the credential and the facts."""
+
+    version: str
+    timezone: tzinfo
+    sites: Mapping[str, Site]
+    free_visits: tuple[FreeVisit, ...]
+    subject_order: tuple[Basis, ...]
+    credit: CreditLimits
+    offline: OfflineLimits
+    resume_within_s: int
+
+    def local_date(self, at_ms: int) -> date:
+        """Return the sites' calendar day at `at_ms`."""
+        return self._local(at_ms).date()
+
+    def day_start_ms(self, at_ms: int) -> int:
+        """Return when the sites' calendar day of `at_ms` began, UTC milliseconds."""
+        midnight = datetime.combine(self.local_date(at_ms), datetime.min.time(), self.timezone)
+        return int(midnight.timestamp() * 1000)
+
+    def day_end_s(self, day: date) -> int:
+        """Return when the local date `day` is over, UTC seconds."""
+        midnight = datetime.combine(day + timedelta(days=1), datetime.min.time(), self.timezone)
+        return int(midnight.timestamp())
+
+    def _local(self, at_ms: int) -> datetime:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(self.timezone)

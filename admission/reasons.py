@@ -1,0 +1,253 @@
+"""Why a visitor was admitted, referred or denied: one closed list, and the words for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What the lane does with the visitor."""
+
+    ADMIT = "ADMIT"
+    REFER = "REFER"
+    DENY = "DENY"
+
+
+class Reason(StrEnum):
+    """Every answer the gate can give; wire, display, reports and docs are keyed by it."""
+
+    TICKET = "TICKET"
+    UNLISTED_TICKET = "UNLISTED_TICKET"
+    FREE_VISIT = "FREE_VISIT"
+    CREDIT_LINE = "CREDIT_LINE"
+    RESUMED = "RESUMED"
+
+    NO_LIST = "NO_LIST"
+    UNLISTED_CODE = "UNLISTED_CODE"
+    UNLISTED_LIMIT = "UNLISTED_LIMIT"
+    UNKNOWN_PRODUCT = "UNKNOWN_PRODUCT"
+    CREDIT_DATA_OLD = "CREDIT_DATA_OLD"
+    CREDIT_OFFLINE_LIMIT = "CREDIT_OFFLINE_LIMIT"
+    LANE_NOT_READY = "LANE_NOT_READY"
+    STORE_BROKEN = "STORE_BROKEN"
+
+    ALREADY_USED = "ALREADY_USED"
+    REFUNDED = "REFUNDED"
+    BLOCKED = "BLOCKED"
+    WRONG_SITE = "WRONG_SITE"
+    TOO_EARLY = "TOO_EARLY"
+    EXPIRED = "EXPIRED"
+    FREE_VISIT_USED = "FREE_VISIT_USED"
+    NO_CREDIT = "NO_CREDIT"
+    NO_ENTITLEMENT = "NO_ENTITLEMENT"
+    NOT_A_TICKET = "NOT_A_TICKET"
+    MALFORMED = "MALFORMED"
+    UNKNOWN_KEY = "UNKNOWN_KEY"
+    BAD_SIGNATURE = "BAD_SIGNATURE"
+
+    @property
+    def wording(self) -> Wording:
+        """The words shown for this reason."""
+        return WORDINGS[self]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict this reason always comes with."""
+        return WORDINGS[self].verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What is shown for a reason.
+
+    `zh` and `en` go on the public display: they say what to do next and never anything about a person.
+    `staff_zh` and `staff_en` tell a member of staff why, and the next step.
+    """
+
+    verdict: Verdict
+    zh: str
+    en: str
+    staff_zh: str
+    staff_en: str
+
+
+_COUNTER_ZH = "请到服务台办理"
+_COUNTER_EN = "Please come to the service counter"
+
+WORDINGS: dict[Reason, Wording] = {
+    Reason.TICKET: Wording(
+        Verdict.ADMIT, "欢迎光临，请通行", "Welcome, please go through", "有效门票", "Valid ticket"
+    ),
+    Reason.UNLISTED_TICKET: Wording(
+        Verdict.ADMIT,
+        "欢迎光临，请通行",
+        "Welcome, please go through",
+        "签名有效，名单尚未收录；按脱机限额放行",
+        "Signed ticket the list does not have yet; admitted within the floor limit",
+    ),
+    Reason.FREE_VISIT: Wording(
+        Verdict.ADMIT, "欢迎光临，本次免票", "Welcome, your visit is free", "首次免票", "First visit free"
+    ),
+    Reason.CREDIT_LINE: Wording(
+        Verdict.ADMIT,
+        "欢迎光临，先游后付",
+        "Welcome, pay later",
+        "信用额度内放行",
+        "Admitted on a credit line",
+    ),
+    Reason.RESUMED: Wording(
+        Verdict.ADMIT,
+        "请继续通行",
+        "Please go through now",
+        "同一次核验继续，不重复计次",
+        "The same admission continues; nothing is counted twice",
+    ),
+    Reason.NO_LIST: Wording(
+        Verdict.REFER,
+        "请稍候，工作人员马上协助您",
+        "One moment please, our staff will help you",
+        "本机还没有名单；请在服务台核验",
+        "This box has no list yet; check at the counter",
+    ),
+    Reason.UNLISTED_CODE: Wording(
+        Verdict.REFER,
+        "请向工作人员出示订单",
+        "Please show your order to our staff",
+        "名单中没有此码；请在订单系统中查询",
+        "The list does not know this code; look the order up",
+    ),
+    Reason.UNLISTED_LIMIT: Wording(
+        Verdict.REFER,
+        "请向工作人员出示订单",
+        "Please show your order to our staff",
+        "签名有效但今日脱机限额已满；请在订单系统中查询",
+        "Signed, but today's floor limit is used up; look the order up",
+    ),
+    Reason.UNKNOWN_PRODUCT: Wording(
+        Verdict.REFER,
+        "请向工作人员出示门票",
+        "Please show your ticket to our staff",
+        "名单中没有此票种；请人工核对适用范围",
+        "The list does not know this product; check where it is valid",
+    ),
+    Reason.CREDIT_DATA_OLD: Wording(
+        Verdict.REFER,
+        _COUNTER_ZH,
+        _COUNTER_EN,
+        "授信数据过旧；联网后重试，或请购票",
+        "Credit data is too old; try again online, or sell a ticket",
+    ),
+    Reason.CREDIT_OFFLINE_LIMIT: Wording(
+        Verdict.REFER,
+        _COUNTER_ZH,
+        _COUNTER_EN,
+        "脱机授信限额已满；联网后重试，或请购票",
+        "The floor limit for credit is used up; try again online, or sell a ticket",
+    ),
+    Reason.LANE_NOT_READY: Wording(
+        Verdict.REFER,
+        "请走旁边通道",
+        "Please use the next lane",
+        "闸机未连接或被占用；请检查闸机",
+        "The turnstile is not connected or is held; check it",
+    ),
+    Reason.STORE_BROKEN: Wording(
+        Verdict.REFER,
+        "请走旁边通道",
+        "Please use the next lane",
+        "本机存储故障，无法记录；请停用本通道并报修",
+        "The box cannot record; close this lane and call service",
+    ),
+    Reason.ALREADY_USED: Wording(
+        Verdict.DENY,
+        "此票已使用；如有疑问请到服务台",
+        "This ticket has been used; please ask at the service counter",
+        "次数已用完；记录号可查时间和闸机",
+        "No entries left; the record number tells when and where",
+    ),
+    Reason.REFUNDED: Wording(
+        Verdict.DENY,
+        "此票已退；请到售票处购票",
+        "This ticket was refunded; please buy one at the ticket office",
+        "已全部退票",
+        "Refunded in full",
+    ),
+    Reason.BLOCKED: Wording(
+        Verdict.DENY,
+        "请携订单到服务台",
+        "Please bring your order to the service counter",
+        "门票已被冻结；请在订单系统中查询原因",
+        "The ticket is blocked; the order system says why",
+    ),
+    Reason.WRONG_SITE: Wording(
+        Verdict.DENY,
+        "此票不适用于本景区；请查看票面景区",
+        "This ticket is for another site; please check the site on it",
+        "票种不含本景区",
+        "The product does not include this site",
+    ),
+    Reason.TOO_EARLY: Wording(
+        Verdict.DENY,
+        "未到入园时间；请按票面时间再来",
+        "Not valid yet; please come back at the time on your ticket",
+        "早于有效期",
+        "Before the ticket's validity",
+    ),
+    Reason.EXPIRED: Wording(
+        Verdict.DENY,
+        "已过有效期；请到服务台",
+        "No longer valid; please come to the service counter",
+        "晚于有效期；可改签则改签",
+        "After its validity; rebook it where the product allows",
+    ),
+    Reason.FREE_VISIT_USED: Wording(
+        Verdict.DENY,
+        "免票次数已使用；请到售票处购票",
+        "The free visit has been used; please buy a ticket at the office",
+        "本景区首次免票已使用",
+        "The first free visit at this site has been used",
+    ),
+    Reason.NO_CREDIT: Wording(
+        Verdict.DENY,
+        _COUNTER_ZH,
+        _COUNTER_EN,
+        "授信额度不足或不适用；请购票",
+        "The credit line does not cover this visit; sell a ticket",
+    ),
+    Reason.NO_ENTITLEMENT: Wording(
+        Verdict.DENY,
+        "请到售票处购票",
+        "Please buy a ticket at the ticket office",
+        "此凭证在本景区没有可用权益",
+        "This credential carries no right at this site",
+    ),
+    Reason.NOT_A_TICKET: Wording(
+        Verdict.DENY,
+        "这不是门票；请打开订单中的入园码",
+        "This is not a ticket; please open the entry code in your order",
+        "不是门票码（如付款码、网址）",
+        "Not a ticket code (a payment code or a web address, say)",
+    ),
+    Reason.MALFORMED: Wording(
+        Verdict.DENY,
+        "无法识别此码；请重新打开入园码",
+        "This code is damaged; please open it again",
+        "入园码残缺或格式错误",
+        "The code is cut short or not in the right form",
+    ),
+    Reason.UNKNOWN_KEY: Wording(
+        Verdict.DENY,
+        "无法验证此票；请到服务台",
+        "This ticket cannot be verified; please come to the service counter",
+        "签发机构不受信任；请在订单系统中查询",
+        "Its issuer is not trusted here; look the order up",
+    ),
+    Reason.BAD_SIGNATURE: Wording(
+        Verdict.DENY,
+        "无法验证此票；请到服务台",
+        "This ticket cannot be verified; please come to the service counter",
+        "签名无效，可能是伪造或改动过的码",
+        "The signature is wrong: forged or altered",
+    ),
+}

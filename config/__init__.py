@@ -1,0 +1,1 @@
+"""Settings and policies: what may be chosen, and the loader that explains every mistake at once."""

@@ -1,0 +1,90 @@
+"""From TOML to typed values, with every mistake reported at once."""
+
+from __future__ import annotations
+
+import tomllib
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+_MISSING = object()
+
+
+class SettingsError(ValueError):
+    """A settings file is wrong; `problems` names each mistake with the place where it stands."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def load(text: str, kind: type[_T]) -> _T:
+    """Return the `kind` that the TOML `text` describes; SettingsError with every mistake when it does not."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError((f"not TOML: {error}",)) from error
+    problems = tuple(_struct_problems(table, kind, ""))
+    if problems:
+        raise SettingsError(problems)
+    return msgspec.convert(table, kind)
+
+
+def _struct_problems(table: Any, kind: type[msgspec.Struct], path: str) -> Iterator[str]:
+    """Yield what is wrong with `table` as a `kind`, field by field; nested structs report for themselves."""
+    if not isinstance(table, Mapping):
+        yield f"{path}: expected a table"
+        return
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name in table.keys() - fields.keys():
+        yield f"{_join(path, name)}: unknown setting; known here: {', '.join(sorted(fields))}"
+    for name, field in fields.items():
+        yield from _field_problems(table.get(name, _MISSING), field, _join(path, name))
+
+
+def _field_problems(value: Any, field: msgspec.structs.FieldInfo, path: str) -> Iterator[str]:
+    if value is _MISSING:
+        if field.required:
+            yield f"{path}: missing"
+        return
+    yield from _value_problems(value, field.type, path)
+
+
+def _value_problems(value: Any, kind: Any, path: str) -> Iterator[str]:
+    struct, is_list = _struct_within(kind)
+    if struct is None:
+        yield from _conversion_problems(value, kind, path)
+    elif not is_list:
+        yield from _struct_problems(value, struct, path)
+    elif not isinstance(value, list):
+        yield f"{path}: expected a list of tables"
+    else:
+        for number, item in enumerate(value):
+            yield from _struct_problems(item, struct, f"{path}[{number}]")
+
+
+def _struct_within(kind: Any) -> tuple[type[msgspec.Struct] | None, bool]:
+    """Return the one struct in `kind` (a struct, an optional struct, or a list or tuple of it), and if it repeats."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind, False
+    origin, parts = get_origin(kind), [part for part in get_args(kind) if part not in (type(None), ...)]
+    if len(parts) != 1 or origin not in (list, tuple, Union, types.UnionType):
+        return None, False
+    struct, _ = _struct_within(parts[0])
+    return struct, origin in (list, tuple)
+
+
+def _conversion_problems(value: Any, kind: Any, path: str) -> Iterator[str]:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        shown = f"{value!r}: " if isinstance(value, str) else ""
+        yield f"{path}: {shown}{text[0].lower()}{text[1:]}" if path else text
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

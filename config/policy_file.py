@@ -1,0 +1,170 @@
+"""Policy documents: TOML to the `Policy` that decisions are made by."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from admission.policy import CreditLimits, FreeVisit, OfflineLimits, Policy, Scope, Site
+from admission.tickets import Basis
+from config.loader import SettingsError, load
+
+_BASES = {"free_visit": Basis.FREE_VISIT, "credit_line": Basis.CREDIT_LINE}
+
+
+class SiteTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A place with gates."""
+
+    id: str
+    """Short id, as boxes and products name it."""
+    parent: str = ""
+    """Id of the site this one belongs to; empty at the top."""
+    name_zh: str
+    name_en: str
+    state_owned: bool
+    admission_fare_fen: int
+    """What one admission costs on credit, in fen."""
+
+
+class FreeVisitTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Free admissions for trusted groups."""
+
+    id: str
+    groups: frozenset[str]
+    state_owned_only: bool
+    scope: Scope
+    """Count first visits per_site or over the whole district."""
+    first_day: dt.date
+    """First local day, as a TOML date."""
+    last_day: dt.date
+    """Last local day, inclusive."""
+    quantity: int = 1
+    clause: str
+    """The text that grants this, shown to staff."""
+
+
+class CreditTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Floor limits for credit while the centre is not asked."""
+
+    per_subject_fen: int
+    per_box_day_fen: int
+    max_list_age_h: int
+
+
+class OfflineTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Floor limits for signed tickets that the list does not know, per box and local day."""
+
+    unlisted_per_day: int
+    bootstrap_per_day: int
+    """The same while the box has no list at all."""
+
+
+class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole policy document."""
+
+    version: str
+    timezone: str
+    """IANA name of the sites' time zone."""
+    subject_order: tuple[str, ...]
+    """Which right of a person is spent first: free_visit, credit_line."""
+    resume_within_s: int
+    """How long after an interrupted admission the same visitor may go on at the same lane."""
+    sites: tuple[SiteTable, ...]
+    free_visits: tuple[FreeVisitTable, ...] = ()
+    credit: CreditTable
+    offline: OfflineTable
+
+
+def load_policy(path: Path) -> Policy:
+    """Return the policy in the file; SettingsError names the file and every mistake in it."""
+    try:
+        return read_policy(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError((f"{path}: cannot be read: {error}",)) from error
+    except SettingsError as error:
+        raise SettingsError(tuple(f"{path}: {problem}" for problem in error.problems)) from error
+
+
+def read_policy(text: str) -> Policy:
+    """Return the policy that the TOML `text` describes; SettingsError with every mistake when it does not."""
+    document = load(text, PolicyDocument)
+    problems = (*_site_problems(document), *_order_problems(document), *_window_problems(document))
+    if problems:
+        raise SettingsError(problems)
+    return Policy(
+        version=document.version,
+        timezone=ZoneInfo(document.timezone),
+        sites={site.id: _site(site) for site in document.sites},
+        free_visits=tuple(_free_visit(table) for table in document.free_visits),
+        subject_order=tuple(_BASES[name] for name in document.subject_order),
+        credit=CreditLimits(
+            document.credit.per_subject_fen,
+            document.credit.per_box_day_fen,
+            document.credit.max_list_age_h * 3600,
+        ),
+        offline=OfflineLimits(document.offline.unlisted_per_day, document.offline.bootstrap_per_day),
+        resume_within_s=document.resume_within_s,
+    )
+
+
+def _site(table: SiteTable) -> Site:
+    return Site(
+        site_id=table.id,
+        parent_id=table.parent,
+        name_zh=table.name_zh,
+        name_en=table.name_en,
+        state_owned=table.state_owned,
+        fare_fen=table.admission_fare_fen,
+    )
+
+
+def _free_visit(table: FreeVisitTable) -> FreeVisit:
+    return FreeVisit(
+        policy_id=table.id,
+        groups=table.groups,
+        state_owned_only=table.state_owned_only,
+        scope=table.scope,
+        first_day=table.first_day,
+        last_day=table.last_day,
+        quantity=table.quantity,
+        clause=table.clause,
+    )
+
+
+def _site_problems(document: PolicyDocument) -> list[str]:
+    ids = [site.id for site in document.sites]
+    problems = [f"sites: {name!r} stands there twice" for name in sorted(set(ids)) if ids.count(name) > 1]
+    problems += [
+        f"sites[{number}].parent: no site is called {site.parent!r}"
+        for number, site in enumerate(document.sites)
+        if site.parent and site.parent not in ids
+    ]
+    problems += [
+        f"sites[{number}].admission_fare_fen: {site.admission_fare_fen} is below zero"
+        for number, site in enumerate(document.sites)
+        if site.admission_fare_fen < 0
+    ]
+    try:
+        ZoneInfo(document.timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        problems.append(f"timezone: {document.timezone!r} is not an IANA time zone")
+    return problems
+
+
+def _order_problems(document: PolicyDocument) -> list[str]:
+    return [
+        f"subject_order: {name!r} is none of {', '.join(_BASES)}"
+        for name in document.subject_order
+        if name not in _BASES
+    ]
+
+
+def _window_problems(document: PolicyDocument) -> list[str]:
+    return [
+        f"free_visits[{number}].last_day: {free.last_day} lies before first_day {free.first_day}"
+        for number, free in enumerate(document.free_visits)
+        if free.last_day < free.first_day
+    ]

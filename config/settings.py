@@ -1,0 +1,200 @@
+"""The settings of a box: one sentence and a unit for each, and the checks that span several of them."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from admission.codes import CodeBook, ExternalIssuer, IssuerKey, KeyUse
+from admission.keys import PublicKey, read_public_key
+from config.loader import SettingsError, load
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+AnyPort = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Profile(StrEnum):
+    """What the box is; only the demo accepts demo keys and shows its camera without a token."""
+
+    LANE = "lane"
+    DEMO = "demo"
+
+
+class Driver(StrEnum):
+    """How the turnstile is reached."""
+
+    TCP = "tcp"
+    SIMULATED = "simulated"
+
+
+class CentreTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the central platform is."""
+
+    url: str
+    """Base address from which lists are fetched, as http(s)://host:port."""
+    broker_host: str
+    broker_port: Port
+    username: str = ""
+    password_file: str = ""
+    """File that holds the broker's password; empty for none."""
+    keepalive_s: Annotated[int, msgspec.Meta(ge=2, le=300)] = 15
+    """A silent link is noticed after one to two of these, in seconds."""
+
+
+class KeyTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A public key that issues codes."""
+
+    key: str
+    """ID:KEY in hex, as the centre prints it."""
+    uses: frozenset[KeyUse]
+    """What it may issue: ticket, credit."""
+
+
+class ExternalTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Another issuer's codes."""
+
+    issuer: str
+    pattern: str
+    """Regular expression that the whole code matches; ASCII."""
+
+
+class CameraTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A lane's camera."""
+
+    address: str
+    """V4L2 device (/dev/video0 or 0), rtsp:// or http:// address, a video file, or a folder of pictures."""
+    width: Positive = 1280
+    height: Positive = 720
+    fps: Positive = 25
+    open_timeout_ms: Positive = 5000
+    read_timeout_ms: Positive = 3000
+    loop: bool = True
+    """Whether a file or folder starts again at its end."""
+
+
+class TurnstileTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A lane's turnstile."""
+
+    driver: Driver
+    host: str = "127.0.0.1"
+    port: AnyPort = 0
+    release_timeout_ms: Annotated[int, msgspec.Meta(ge=1000, le=60_000)] = 5000
+    """How long the barrier stays released for one visitor."""
+
+
+class LaneTable(msgspec.Struct, frozen=True, kw_only=True):
+    """One channel with a reader and a barrier."""
+
+    id: Name
+    camera: CameraTable | None = None
+    """Leave out for a lane that only foreign readers serve."""
+    turnstile: TurnstileTable
+
+
+class WebTable(msgspec.Struct, frozen=True, kw_only=True):
+    """The box's own HTTP service."""
+
+    host: str = "127.0.0.1"
+    port: AnyPort = 8080
+    """0 takes a free port."""
+    token_file: str = ""
+    """File with the bearer token that /v1 asks for; needed unless the host is loopback."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a box is told."""
+
+    profile: Profile
+    box_id: Name
+    site_id: Name
+    state_dir: str
+    """Folder of the box's memory; relative paths start at the settings file."""
+    policy_file: str
+    hash_key_file: str
+    """File with the site's 32-byte hash key in hex, the same at the centre."""
+    centre: CentreTable
+    issuer_keys: tuple[KeyTable, ...]
+    list_keys: tuple[str, ...]
+    """Public keys, as ID:KEY in hex, that may sign lists."""
+    external_issuers: tuple[ExternalTable, ...] = ()
+    lanes: Annotated[tuple[LaneTable, ...], msgspec.Meta(min_length=1)]
+    web: WebTable = WebTable()
+
+
+def load_settings(path: Path) -> Settings:
+    """Return the settings in the file; SettingsError with every mistake in it when they cannot be used."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError((f"{path}: cannot be read: {error}",)) from error
+    settings = load(text, Settings)
+    problems = (*_key_problems(settings), *_lane_problems(settings), *_other_problems(settings))
+    if problems:
+        raise SettingsError(tuple(problems))
+    return settings
+
+
+def code_book(settings: Settings, hash_key: bytes) -> CodeBook:
+    """Return what tells credentials apart, as the checked settings have it."""
+    keys = [(read_public_key(table.key), table.uses) for table in settings.issuer_keys]
+    return CodeBook(
+        issuer_keys={key.key_id: IssuerKey(key.key_id, key.key, uses) for key, uses in keys},
+        external_issuers=tuple(
+            ExternalIssuer(table.issuer, re.compile(table.pattern, re.ASCII))
+            for table in settings.external_issuers
+        ),
+        hash_key=hash_key,
+    )
+
+
+def list_keys(settings: Settings) -> dict[bytes, PublicKey]:
+    """Return the keys that may sign lists, by id."""
+    return {key.key_id: key for key in map(read_public_key, settings.list_keys)}
+
+
+def _key_problems(settings: Settings) -> list[str]:
+    texts = [(f"issuer_keys[{n}].key", table.key) for n, table in enumerate(settings.issuer_keys)]
+    texts += [(f"list_keys[{n}]", text) for n, text in enumerate(settings.list_keys)]
+    problems = []
+    for where, text in texts:
+        try:
+            key = read_public_key(text)
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+            continue
+        if key.is_demo and settings.profile is not Profile.DEMO:
+            problems.append(f"{where}: a demo key proves nothing; it is refused outside the demo profile")
+    return problems
+
+
+def _lane_problems(settings: Settings) -> list[str]:
+    ids = [lane.id for lane in settings.lanes]
+    problems = [f"lanes: id {name!r} stands there twice" for name in sorted(set(ids)) if ids.count(name) > 1]
+    for number, lane in enumerate(settings.lanes):
+        if lane.turnstile.driver is Driver.TCP and not lane.turnstile.port:
+            problems.append(f"lanes[{number}].turnstile.port: missing for the tcp driver")
+        if lane.turnstile.driver is Driver.SIMULATED and settings.profile is not Profile.DEMO:
+            problems.append(f"lanes[{number}].turnstile.driver: simulated is for the demo profile only")
+    return problems
+
+
+def _other_problems(settings: Settings) -> list[str]:
+    problems = []
+    if not re.match(r"^https?://[^/]+$", settings.centre.url):
+        problems.append(f"centre.url: {settings.centre.url!r} is not http(s)://host:port")
+    if settings.web.host not in _LOOPBACK and not settings.web.token_file:
+        problems.append("web.token_file: needed when web.host is not loopback")
+    for number, table in enumerate(settings.external_issuers):
+        try:
+            re.compile(table.pattern, re.ASCII)
+        except re.error as error:
+            problems.append(f"external_issuers[{number}].pattern: {error}")
+    return problems

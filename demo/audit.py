@@ -1,0 +1,198 @@
+"""What the witness saw against what the centre holds: nothing lost, nothing doubled, nothing wrong."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from admission.reasons import Reason, Verdict
+from admission.tickets import Basis, Outcome, is_held
+from demo.cast import Guest
+from demo.world import BOX_ID
+
+Fact = dict[str, Any]
+AFTER_KILL_MS = 10_000
+"""How long after a kill a visitor who stood there may still be dealt with."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """Each finding is a sentence; the lists are empty when all is well."""
+
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    admitted: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    resumed: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CentreBooks:
+    """The centre's rows that matter, by admission id."""
+
+    uses: Mapping[str, Fact]
+    outcomes: Mapping[str, frozenset[Outcome]]
+    charges: Mapping[str, int]
+    conflicts: frozenset[str]
+    quantities: Mapping[str, int]
+    ledger_numbers: Sequence[int]
+    diary_numbers: frozenset[int]
+
+
+def read_witness(path: Path) -> list[Fact]:
+    """Return the witness's facts in their order."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
+
+
+def read_books(store: Path) -> CentreBooks:
+    """Read the centre's database, without any of its code."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as sql:
+        sql.row_factory = sqlite3.Row
+        outcomes: defaultdict[str, set[Outcome]] = defaultdict(set)
+        for row in sql.execute("SELECT admission_id, outcome FROM closings"):
+            outcomes[row[0].hex()].add(Outcome(row[1]))
+        return CentreBooks(
+            uses={row["admission_id"].hex(): dict(row) for row in sql.execute("SELECT * FROM uses")},
+            outcomes={name: frozenset(ended) for name, ended in outcomes.items()},
+            charges={
+                row[0].hex(): row[1] for row in sql.execute("SELECT admission_id, fare_fen FROM charges")
+            },
+            conflicts=frozenset(row[0].hex() for row in sql.execute("SELECT admission_id FROM conflicts")),
+            quantities={
+                row[0].hex(): row[1] for row in sql.execute("SELECT key, quantity - refunded FROM tickets")
+            },
+            ledger_numbers=[row[0] for row in sql.execute("SELECT seq_no FROM ledger ORDER BY seq_no")],
+            diary_numbers=frozenset(row[0] for row in sql.execute("SELECT number FROM diary")),
+        )
+
+
+def audit(
+    guests: Sequence[Guest], facts: Sequence[Fact], books: CentreBooks, kills_ms: Sequence[float]
+) -> Findings:
+    """Compare; `kills_ms` are the moments, on the witness's clock, at which the agent was killed."""
+    by_guest = defaultdict(list)
+    for fact in facts:
+        by_guest[fact.get("visitor")].append(fact)
+    in_flight = {guest.id for guest in guests if _is_in_flight(by_guest[guest.id], kills_ms)}
+    findings = Findings()
+    for guest in guests:
+        _judge_verdict(guest, by_guest[guest.id], in_flight, findings)
+    _judge_admissions(facts, books, kills_ms, findings)
+    _judge_unseen_uses(facts, books, kills_ms, findings)
+    _judge_counts(books, findings)
+    _judge_records(facts, books, findings)
+    return findings
+
+
+def _is_in_flight(facts: Sequence[Fact], kills_ms: Sequence[float]) -> bool:
+    """Whether the visitor stood at the gate when the agent was killed, or while it was away."""
+    times = [fact["t_ms"] for fact in facts]
+    return bool(times) and any(times[0] - AFTER_KILL_MS <= kill <= times[-1] for kill in kills_ms)
+
+
+def _judge_verdict(guest: Guest, facts: Sequence[Fact], in_flight: set[str], findings: Findings) -> None:
+    given = [(fact["verdict"], fact["reason"]) for fact in facts if fact["what"] == "verdict"]
+    allowed = set(guest.expected)
+    if guest.id in in_flight and guest.expected[0][0] == Verdict.ADMIT:
+        allowed.add((Verdict.ADMIT.value, Reason.RESUMED.value))
+    if guest.follows in in_flight:
+        # The visit before ended unobserved: held as used, or gone on with.
+        allowed |= {("ADMIT", "RESUMED"), ("DENY", "ALREADY_USED")}
+    findings.wrong += [
+        f"{guest.id} ({guest.kind}) at lane {guest.lane} got {pair}, not {sorted(allowed)}"
+        for pair in given
+        if pair not in allowed
+    ]
+    if not given:
+        findings.wrong.append(f"{guest.id} ({guest.kind}) at lane {guest.lane} got no answer")
+        return
+    verdict, reason = given[-1]
+    findings.resumed += reason == Reason.RESUMED
+    if verdict == Verdict.ADMIT:
+        findings.admitted += 1
+    else:
+        findings.refused[reason] += 1
+
+
+def _judge_admissions(
+    facts: Sequence[Fact], books: CentreBooks, kills_ms: Sequence[float], findings: Findings
+) -> None:
+    """Everything the barrier did is at the centre, and ended there as it ended at the gate."""
+    for fact in facts:
+        admission_id = str(fact.get("admission_id", ""))
+        if fact["what"] == "released" and admission_id not in books.uses:
+            findings.lost.append(f"{fact['visitor']} was let in as {admission_id}, which the centre lacks")
+        if fact["what"] == "passed":
+            ended = books.outcomes.get(admission_id, frozenset())
+            if Outcome.PASSED in ended:
+                findings.lost += _missing_charge(admission_id, fact, books)
+            elif Outcome.UNKNOWN in ended and _is_near(fact, kills_ms):
+                findings.unknown += 1
+            else:
+                findings.lost.append(
+                    f"{fact['visitor']} passed as {admission_id}; the centre has {set(ended)}"
+                )
+
+
+def _missing_charge(admission_id: str, fact: Fact, books: CentreBooks) -> Iterator[str]:
+    use = books.uses.get(admission_id)
+    if use and use["basis"] == Basis.CREDIT_LINE and books.charges.get(admission_id) != use["fare_fen"]:
+        yield f"{fact['visitor']} passed on credit as {admission_id} and was not charged"
+
+
+def _judge_unseen_uses(
+    facts: Sequence[Fact], books: CentreBooks, kills_ms: Sequence[float], findings: Findings
+) -> None:
+    """A use that no barrier saw can only be one that a kill interrupted, and it must say so."""
+    released = {fact["admission_id"] for fact in facts if fact["what"] == "released"}
+    passed = {fact["admission_id"] for fact in facts if fact["what"] == "passed"}
+    for admission_id in books.uses.keys() - released:
+        if not (kills_ms and Outcome.UNKNOWN in books.outcomes.get(admission_id, frozenset())):
+            findings.doubled.append(f"use {admission_id} at the centre, and no barrier opened for it")
+    findings.doubled += [
+        f"{admission_id} passed at the centre, and nobody at the gate"
+        for admission_id, ended in books.outcomes.items()
+        if Outcome.PASSED in ended and admission_id not in passed
+    ]
+    findings.doubled += [
+        f"{admission_id} was charged, and nobody passed" for admission_id in books.charges.keys() - passed
+    ]
+
+
+def _judge_counts(books: CentreBooks, findings: Findings) -> None:
+    """No ticket is used more often than it was sold, but for what is reported as a conflict."""
+    used: Counter[str] = Counter()
+    for admission_id, use in books.uses.items():
+        held = is_held(books.outcomes.get(admission_id, frozenset()))
+        if use["basis"] == Basis.TICKET and held and admission_id not in books.conflicts:
+            used[use["key"].hex()] += use["quantity"]
+    findings.doubled += [
+        f"ticket {key} was used {count} times of {books.quantities[key]}, and no conflict is reported"
+        for key, count in used.items()
+        if key in books.quantities and count > books.quantities[key]
+    ]
+
+
+def _judge_records(facts: Sequence[Fact], books: CentreBooks, findings: Findings) -> None:
+    """Every record number that was shown can be found at the centre, and the ledger has no gap."""
+    if list(books.ledger_numbers) != list(range(1, len(books.ledger_numbers) + 1)):
+        findings.lost.append("the centre's ledger has gaps")
+    numbers = set(books.ledger_numbers)
+    for fact in facts:
+        if fact["what"] == "verdict" and fact["record"]:
+            number = fact["record"].removeprefix(f"{BOX_ID}-")
+            kept = int(number[1:]) in books.diary_numbers if number[0] == "D" else int(number) in numbers
+            if not kept:
+                findings.lost.append(f"record {fact['record']} of {fact['visitor']} is not at the centre")
+
+
+def _is_near(fact: Fact, kills_ms: Sequence[float]) -> bool:
+    return any(-AFTER_KILL_MS <= fact["t_ms"] - kill <= AFTER_KILL_MS for kill in kills_ms)

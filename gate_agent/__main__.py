@@ -1,0 +1,77 @@
+"""Command line of the box: `gate-agent run|check|key SETTINGS`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from admission.keys import public_key_text
+from config.loader import SettingsError
+from config.policy_file import load_policy
+from config.settings import Profile, Settings, load_settings
+from gate_agent.app import run
+from gate_agent.identity import box_key
+from gate_agent.logs import set_up_logging
+from offline_cache.database import StoreError
+
+EXIT_FAILED = 1
+EXIT_WRONG_SETTINGS = 2
+EXIT_STORE = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return the exit status."""
+    parser = argparse.ArgumentParser(prog="gate-agent", description="Scenic Gate: the box at the gate")
+    parser.add_argument(
+        "command", choices=("run", "check", "key"), help="run; check the settings; print the box's key"
+    )
+    parser.add_argument("settings", type=Path, help="the settings file (TOML)")
+    options = parser.parse_args(arguments)
+    try:
+        settings = _load(options.settings)
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"{options.settings}: {problem}", file=sys.stderr)
+        return EXIT_WRONG_SETTINGS
+    folder = options.settings.resolve().parent
+    if options.command == "check":
+        print(f"{options.settings}: in order")
+        return 0
+    if options.command == "key":
+        print(
+            public_key_text(
+                box_key(folder / settings.state_dir, demo=settings.profile is Profile.DEMO).public
+            )
+        )
+        return 0
+    return _run(settings, folder)
+
+
+def _load(path: Path) -> Settings:
+    """Return the settings, checked together with the policy that they name."""
+    settings = load_settings(path)
+    policy = load_policy(path.resolve().parent / settings.policy_file)
+    if settings.site_id not in policy.sites:
+        raise SettingsError((f"site_id: {settings.site_id!r} is not in the policy {policy.version}",))
+    return settings
+
+
+def _run(settings: Settings, folder: Path) -> int:
+    set_up_logging()
+    log = logging.getLogger("gate_agent")
+    try:
+        asyncio.run(run(settings, folder))
+    except StoreError as error:
+        log.critical("the box's memory cannot be used: %s", error)
+        return EXIT_STORE
+    except Exception:
+        log.critical("the agent ends; it starts again from what is committed", exc_info=True)
+        return EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

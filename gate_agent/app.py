@@ -1,0 +1,267 @@
+"""The composition root: settings to adapters to lanes, in one task group."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from admission.policy import Policy
+from config.policy_file import load_policy
+from config.settings import CameraTable, Driver, LaneTable, Profile, Settings, code_book, list_keys
+from gate_agent.clock import SystemClock
+from gate_agent.health import BoxView, CameraStatus, Eye, Post
+from gate_agent.identity import box_key
+from gate_agent.lane import Lane, Rules
+from gate_agent.turnstiles.simulated import SimulatedTurnstile
+from gate_agent.turnstiles.tcp import TcpTurnstile
+from gate_agent.web.server import WebServer
+from offline_cache import retention
+from offline_cache.database import Database
+from offline_cache.journal import Outbox
+from offline_cache.lists import ListShelf
+from offline_cache.store import Store
+from scanner.camera import Camera, CameraSettings, CameraState
+from scanner.decoder import CascadeDecoder
+from scanner.presentation import Presentation
+from scanner.sources import CameraSource
+from sync.centre_link import BoxIdentity, CentreLink
+from sync.downlink import Downlink
+from sync.fetch import Fetcher
+from sync.mqtt import Broker
+from sync.protocol import BoxTopics, Health
+
+log = logging.getLogger(__name__)
+
+EPOCH_BYTES = 8
+ADMISSION_ID_BYTES = 16
+PRUNE_EVERY_S = 600.0
+PICTURE_QUALITY = 75
+GOODBYE_S = 2.0
+"""How long a stopping agent tries to send what it recorded last."""
+
+_random = secrets.SystemRandom().random
+
+
+@dataclass(frozen=True, slots=True)
+class CameraEye:
+    """A camera source as pages see it."""
+
+    source: CameraSource
+
+    def status(self) -> CameraStatus:
+        """Return how the camera does."""
+        health = self.source.health()
+        camera = health.camera
+        problem = "" if camera.state is CameraState.LIVE else camera.problem or "no picture yet"
+        return CameraStatus(camera.state.value, camera.fps, camera.age_ms, health.decode_ms, problem)
+
+    def jpeg(self, width: int) -> bytes | None:
+        """Return the newest picture with the code outlined."""
+        view = self.source.view()
+        return view.jpeg(PICTURE_QUALITY, width) if view else None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One lane with the adapters it stands on."""
+
+    lane: Lane
+    turnstile: TcpTurnstile | SimulatedTurnstile
+    source: CameraSource | None
+
+    @property
+    def eye(self) -> Eye | None:
+        """The lane's camera for pages."""
+        return CameraEye(self.source) if self.source else None
+
+
+class App:
+    """One box, from opened memory to closed memory."""
+
+    def __init__(self, settings: Settings, folder: Path, policy: Policy, database: Database) -> None:
+        state_dir = folder / settings.state_dir
+        self._settings = settings
+        self._clock = SystemClock()
+        self._session = secrets.token_hex(8)
+        self._database = database
+        self._shelf = ListShelf(state_dir / "lists", settings.site_id, database)
+        self._outbox = Outbox(database)
+        self._store = Store(
+            database,
+            self._shelf,
+            box_id=settings.box_id,
+            site_id=settings.site_id,
+            new_id=lambda: secrets.token_bytes(ADMISSION_ID_BYTES),
+        )
+        self._link = self._make_link(folder, state_dir)
+        rules = Rules(code_book(settings, _hash_key(folder / settings.hash_key_file)), policy)
+        self._gates = {table.id: self._make_gate(table, rules) for table in settings.lanes}
+        self._view = self._make_view()
+        token = (
+            (folder / settings.web.token_file).read_text("ascii").strip() if settings.web.token_file else ""
+        )
+        self._web = WebServer(self._view, settings.web.host, settings.web.port, token)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping`, then let the last visitor out, send what can be sent, and end."""
+        await self._shelf.load()
+        orphans = await self._store.open_epoch(secrets.token_bytes(EPOCH_BYTES), self._clock.wall_ms())
+        port = await self._web.start()
+        log.info("ready", extra={"web_port": port, "unclosed_admissions": orphans})
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(job) for job in self._jobs()]
+                await stopping.wait()
+                await self._drain()
+                for task in running:
+                    task.cancel()
+        finally:
+            await self._web.stop()
+            await self._shelf.close()
+            log.info("stopped")
+
+    def _jobs(self) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self._link.run()
+        yield self._prune()
+        for gate in self._gates.values():
+            yield gate.turnstile.run()
+            yield gate.lane.watch()
+            if gate.source is not None:
+                yield gate.source.run()
+                yield gate.lane.serve(gate.source)
+
+    async def _drain(self) -> None:
+        timeout_s = max(table.turnstile.release_timeout_ms for table in self._settings.lanes) / 1000 + 3
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*(gate.lane.drain() for gate in self._gates.values()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                while self._link.is_up and await self._outbox.backlog():
+                    await asyncio.sleep(0.05)
+        self._link.leave()
+
+    async def _prune(self) -> None:
+        while True:
+            while await retention.prune(self._database, self._clock.wall_ms()):
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(PRUNE_EVERY_S)
+
+    async def _health(self) -> Health:
+        view = self._view
+        return Health(
+            list_version=self._shelf.version,
+            list_age_s=view.list_age_s(),
+            backlog=await view.backlog(),
+            lanes={lane_id: post.lane.state.name for lane_id, post in view.posts.items()},
+            problems=view.problems(),
+        )
+
+    def _make_link(self, folder: Path, state_dir: Path) -> CentreLink:
+        settings, centre = self._settings, self._settings.centre
+        keys = {key_id: key.key for key_id, key in list_keys(settings).items()}
+        return CentreLink(
+            Broker(
+                host=centre.broker_host,
+                port=centre.broker_port,
+                client_id=f"box-{settings.site_id}-{settings.box_id}",
+                username=centre.username,
+                password=(folder / centre.password_file).read_text("utf-8").strip()
+                if centre.password_file
+                else "",
+                keepalive_s=centre.keepalive_s,
+            ),
+            BoxIdentity(
+                BoxTopics(settings.site_id, settings.box_id),
+                box_key(state_dir, demo=settings.profile is Profile.DEMO),
+                self._session,
+            ),
+            self._outbox,
+            Downlink(self._shelf, Fetcher(centre.url).fetch, settings.site_id, keys.get, _random),
+            self._health,
+            self._clock.wall_ms,
+            _random,
+        )
+
+    def _make_gate(self, table: LaneTable, rules: Rules) -> Gate:
+        turnstile = _turnstile(table)
+        lane = Lane(
+            table.id,
+            rules,
+            self._store,
+            turnstile,
+            turnstile,
+            self._clock,
+            release_timeout_ms=table.turnstile.release_timeout_ms,
+            on_recorded=self._link.wake,
+        )
+        return Gate(lane, turnstile, _camera_source(table.id, table.camera) if table.camera else None)
+
+    def _make_view(self) -> BoxView:
+        return BoxView(
+            box_id=self._settings.box_id,
+            site_id=self._settings.site_id,
+            session=self._session,
+            posts={lane_id: Post(gate.lane, gate.eye) for lane_id, gate in self._gates.items()},
+            list_info=lambda: self._shelf.info,
+            list_problem=lambda: self._shelf.problem,
+            link_is_up=lambda: self._link.is_up,
+            link_problems=lambda: self._link.problems,
+            backlog=self._outbox.backlog,
+            clock=self._clock,
+        )
+
+
+async def run(settings: Settings, folder: Path) -> None:
+    """Run the box that `settings` describe, with paths from `folder`, until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    policy = load_policy(folder / settings.policy_file)
+    database = await Database.open(folder / settings.state_dir)
+    try:
+        await App(settings, folder, policy, database).run(stopping)
+    finally:
+        await database.close()
+
+
+def _turnstile(table: LaneTable) -> TcpTurnstile | SimulatedTurnstile:
+    match table.turnstile.driver:
+        case Driver.TCP:
+            return TcpTurnstile(table.turnstile.host, table.turnstile.port, _random)
+        case Driver.SIMULATED:
+            return SimulatedTurnstile()
+
+
+def _camera_source(lane_id: str, table: CameraTable) -> CameraSource:
+    camera = Camera(
+        CameraSettings(
+            address=table.address,
+            width=table.width,
+            height=table.height,
+            fps=table.fps,
+            open_timeout_ms=table.open_timeout_ms,
+            read_timeout_ms=table.read_timeout_ms,
+            loop=table.loop,
+        )
+    )
+    return CameraSource(f"camera {lane_id}", camera, CascadeDecoder(), Presentation())
+
+
+def _hash_key(path: Path) -> bytes:
+    """Return the site's hash key; ValueError, which never quotes it, when the file holds something else."""
+    try:
+        key = bytes.fromhex(path.read_text("ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError(f"{path}: expected 32 bytes in hex")
+    return key

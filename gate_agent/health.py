@@ -1,0 +1,134 @@
+"""What is well and what is not: one picture of the box for pages, probes and the centre."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from admission.decision import ListInfo
+from admission.passage import State
+from admission.tickets import Outcome
+from gate_agent.lane import Lane
+from gate_agent.ports import Clock
+from gate_agent.tally import Shown
+
+
+class Eye(Protocol):
+    """A lane's camera, as a page shows it."""
+
+    def status(self) -> CameraStatus:
+        """Return how the camera does."""
+
+    def jpeg(self, width: int) -> bytes | None:
+        """Return its newest picture with the code outlined, or None before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStatus:
+    """How a camera does; `problem` is empty when pictures come."""
+
+    state: str
+    fps: float
+    age_ms: int | None
+    decode_ms: float
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A lane with its camera, if it has one."""
+
+    lane: Lane
+    eye: Eye | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoxView:
+    """Where the picture of the box comes from."""
+
+    box_id: str
+    site_id: str
+    session: str
+    posts: Mapping[str, Post]
+    list_info: Callable[[], ListInfo | None]
+    list_problem: Callable[[], str]
+    link_is_up: Callable[[], bool]
+    link_problems: Callable[[], list[str]]
+    backlog: Callable[[], Awaitable[int]]
+    clock: Clock
+
+    def problems(self) -> list[str]:
+        """Return everything that is wrong and can be worked with, for people; empty when all is well."""
+        found = [self.list_problem()] if self.list_problem() else []
+        if self.list_info() is None:
+            found.append("no list: only signed tickets within the bootstrap limit are admitted")
+        found += self.link_problems()
+        for lane_id, post in self.posts.items():
+            if post.eye is not None and (problem := post.eye.status().problem):
+                found.append(f"lane {lane_id}: {problem}")
+            if post.lane.state is State.LOST:
+                found.append(f"lane {lane_id}: the turnstile is not connected")
+        return found
+
+    def list_age_s(self) -> int:
+        """Return how old the list is, seconds; 0 without one."""
+        info = self.list_info()
+        return max(0, self.clock.wall_ms() // 1000 - info.as_of_s) if info else 0
+
+    async def state(self) -> dict[str, Any]:
+        """Return the whole picture as JSON values."""
+        info = self.list_info()
+        return {
+            "box": {
+                "box_id": self.box_id,
+                "site_id": self.site_id,
+                "session": self.session,
+                "link_up": self.link_is_up(),
+                "list_version": info.version if info else 0,
+                "list_age_s": self.list_age_s(),
+                "backlog": await self.backlog(),
+                "problems": self.problems(),
+            },
+            "lanes": [_lane_state(lane_id, post) for lane_id, post in self.posts.items()],
+        }
+
+
+def _lane_state(lane_id: str, post: Post) -> dict[str, Any]:
+    tally = post.lane.tally
+    return {
+        "id": lane_id,
+        "barrier": post.lane.state.name,
+        "camera": _camera_state(post.eye.status()) if post.eye else None,
+        "last": _shown_state(tally.last) if tally.last else None,
+        "reasons": {reason.value: count for reason, count in sorted(tally.reasons.items())},
+        "passed": tally.outcomes[Outcome.PASSED],
+        "abandoned": tally.outcomes[Outcome.ABANDONED],
+        "frame_to_release_ms": {"p50": tally.wait_ms(0.5), "p99": tally.wait_ms(0.99)},
+    }
+
+
+def _camera_state(status: CameraStatus) -> dict[str, Any]:
+    return {
+        "state": status.state,
+        "fps": status.fps,
+        "age_ms": status.age_ms,
+        "decode_ms": round(status.decode_ms, 1),
+        "problem": status.problem,
+    }
+
+
+def _shown_state(shown: Shown) -> dict[str, Any]:
+    reason = shown.answer.decision.reason
+    wording = reason.wording
+    return {
+        "verdict": reason.verdict.value,
+        "reason": reason.value,
+        "zh": wording.zh,
+        "en": wording.en,
+        "staff_zh": wording.staff_zh,
+        "staff_en": wording.staff_en,
+        "detail": shown.answer.decision.detail,
+        "record": shown.answer.record,
+        "at_ms": shown.at_ms,
+    }

@@ -1,0 +1,216 @@
+"""The path of one scan: read, decide, record, open, and watch who goes through.
+
+    scan -> credential -> answer (facts, decision and use in one commit) -> indicator, barrier -> closing
+
+No rule and no SQL lives here. The barrier is never told to open before the use is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from admission import passage
+from admission.codes import CodeBook, Credential, Rejected, parse
+from admission.decision import Answer, Attempt, Decision, Facts, decide, refuse
+from admission.passage import Signal, State
+from admission.policy import Policy
+from admission.reasons import Reason
+from admission.scan import Scan
+from admission.tickets import Outcome
+from gate_agent.ports import (
+    AdmissionStore,
+    Clock,
+    Indicator,
+    ScanSource,
+    Turnstile,
+    TurnstileLostError,
+    TurnstileSignal,
+)
+from gate_agent.tally import Tally
+
+log = logging.getLogger(__name__)
+
+CONTROLLER_GRACE_S = 2.0
+"""How long after the release's end a turnstile may still say what happened."""
+
+
+class LaneBusyError(Exception):
+    """Another visitor is in the lane."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What tells credentials apart and what decides about them."""
+
+    book: CodeBook
+    policy: Policy
+
+
+class Lane:
+    """One channel: a reader, a barrier, and one visitor at a time."""
+
+    def __init__(
+        self,
+        lane_id: str,
+        rules: Rules,
+        store: AdmissionStore,
+        turnstile: Turnstile,
+        indicator: Indicator,
+        clock: Clock,
+        *,
+        release_timeout_ms: int,
+        on_recorded: Callable[[], None],
+    ) -> None:
+        self.lane_id = lane_id
+        self.tally = Tally()
+        self._rules = rules
+        self._store = store
+        self._turnstile = turnstile
+        self._indicator = indicator
+        self._clock = clock
+        self._release_timeout_ms = release_timeout_ms
+        self._on_recorded = on_recorded
+        self._state = State.LOST
+        self._admission_id: bytes | None = None
+        self._turn = asyncio.Lock()
+        self._changed = asyncio.Condition()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timeouts: asyncio.Queue[TurnstileSignal] = asyncio.Queue()
+
+    @property
+    def state(self) -> State:
+        """What the barrier is doing."""
+        return self._state
+
+    async def serve(self, source: ScanSource) -> None:
+        """Answer every scan of `source`, one visitor after the other, until cancelled."""
+        while True:
+            await self._until_free()
+            scan = await source.next_scan()
+            async with self._turn:
+                await self._until_free()
+                await self._present(scan)
+
+    async def watch(self) -> None:
+        """Follow the turnstile and record how each admission ends, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(self._turnstile.next_signal))
+            tasks.create_task(self._follow(self._timeouts.get))
+
+    async def present(self, scan: Scan) -> Answer:
+        """Answer one scan from elsewhere; LaneBusyError, and nothing spent, when another visitor is in the lane."""
+        if self._turn.locked() or not self._is_free():
+            raise LaneBusyError(self.lane_id)
+        async with self._turn:
+            return await self._present(scan)
+
+    async def drain(self) -> None:
+        """Take no further visitor and wait until the last one has left."""
+        await self._turn.acquire()
+        await self._until_free()
+
+    async def _present(self, scan: Scan) -> Answer:
+        answer = await self._answer(scan)
+        self._indicator.show(answer)
+        self.tally.count(answer, self._clock.wall_ms())
+        if answer.admission_id is not None:
+            await self._release(answer.admission_id, scan)
+        return answer
+
+    async def _answer(self, scan: Scan) -> Answer:
+        credential = parse(scan.payload, self._rules.book)
+        now_ms = self._clock.wall_ms()
+        policy = self._rules.policy
+        attempt = Attempt(credential, self.lane_id, now_ms, policy.day_start_ms(now_ms), policy.version)
+        try:
+            answer = await self._store.answer(attempt, partial(self._judge, credential, now_ms))
+        except Exception:
+            # Nothing is opened that cannot be recorded; the process ends and starts again from what is committed.
+            self._indicator.show(Answer(Decision(Reason.STORE_BROKEN), record=""))
+            raise
+        self._on_recorded()
+        return answer
+
+    def _judge(self, credential: Credential | Rejected, now_ms: int, facts: Facts) -> Decision:
+        if not (self._turnstile.is_ready and passage.may_release(self._state)):
+            return Decision(Reason.LANE_NOT_READY)
+        if isinstance(credential, Rejected):
+            return refuse(credential)
+        return decide(credential, facts, self._rules.policy, now_ms)
+
+    async def _release(self, admission_id: bytes, scan: Scan) -> None:
+        self._admission_id = admission_id
+        await self._take(TurnstileSignal(Signal.RELEASE, admission_id))
+        wait_s = self._release_timeout_ms / 1000 + CONTROLLER_GRACE_S
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(
+            wait_s, self._timeouts.put_nowait, TurnstileSignal(Signal.TIME_UP, admission_id)
+        )
+        try:
+            await self._turnstile.release(admission_id, self._release_timeout_ms)
+        except TurnstileLostError:
+            await self._take(TurnstileSignal(Signal.LOST))
+            return
+        wait_ms = (self._clock.monotonic_ns() - scan.captured_ns) / 1e6
+        self.tally.note_wait(wait_ms)
+        log.info(
+            "released",
+            extra={
+                "lane": self.lane_id,
+                "admission_id": admission_id.hex(),
+                "frame_to_release_ms": round(wait_ms, 2),
+            },
+        )
+
+    async def _follow(self, next_signal: Callable[[], Awaitable[TurnstileSignal]]) -> None:
+        while True:
+            await self._take(await next_signal())
+
+    async def _take(self, report: TurnstileSignal) -> None:
+        """Move the state machine and record what the step means."""
+        if report.admission_id not in (None, self._admission_id):
+            await self._take_late(report)
+            return
+        step = passage.step(self._state, report.signal)
+        self._state = step.state
+        admission_id = self._admission_id
+        if step.state is State.CLOSED:
+            self._admission_id = None
+        if step.outcome is not None and admission_id is not None:
+            await self._close(admission_id, step.outcome)
+        if step.incident is not None:
+            log.warning("incident", extra={"lane": self.lane_id, "what": step.incident.name})
+            await self._store.record_incident(self.lane_id, step.incident, self._clock.wall_ms())
+            self._on_recorded()
+        await self._announce()
+
+    async def _take_late(self, report: TurnstileSignal) -> None:
+        """Take word of an admission that was closed here before, or that an earlier process had let in."""
+        if report.signal is Signal.PASSED and report.admission_id is not None:
+            await self._close(report.admission_id, Outcome.PASSED)
+        elif report.signal is Signal.CLOSED:
+            await self._take(TurnstileSignal(Signal.CLOSED))
+
+    async def _close(self, admission_id: bytes, outcome: Outcome) -> None:
+        await self._store.close_admission(admission_id, outcome, self._clock.wall_ms())
+        self.tally.close(outcome)
+        self._on_recorded()
+
+    def _is_free(self) -> bool:
+        """Whether the next visitor can be answered; with the turnstile gone the answer sends them to another lane."""
+        return passage.may_release(self._state) or (
+            self._state is State.LOST and not self._turnstile.is_ready
+        )
+
+    async def _until_free(self) -> None:
+        async with self._changed:
+            await self._changed.wait_for(self._is_free)
+
+    async def _announce(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()

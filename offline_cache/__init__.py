@@ -1,0 +1,1 @@
+"""The box's memory; the only package that knows SQL on the box."""

@@ -1,0 +1,216 @@
+"""Full lists: immutable SQLite files made and signed by the centre, checked here and swapped in by one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sqlite3
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from admission.decision import ListInfo
+from admission.entitlements import CreditLine, Membership, SubjectRights
+from admission.tickets import Product, Ticket, TicketStatus
+from offline_cache.database import Database
+from offline_cache.journal import get_state, set_state
+
+FORMAT = 1
+_STATE = "list"
+
+
+class ListRejectedError(ValueError):
+    """A list file is not what was promised; the list in use stays."""
+
+
+class ListFile:
+    """An open list; belongs to the thread that runs the database's closures."""
+
+    def __init__(self, path: Path) -> None:
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        self._sql = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        try:
+            self._read_head()
+        except BaseException:
+            self._sql.close()
+            raise
+
+    def _read_head(self) -> None:
+        version = self._sql.execute("PRAGMA user_version").fetchone()[0]
+        if version != FORMAT:
+            raise ValueError(f"its format is {version}, not {FORMAT}")
+        meta = dict(self._sql.execute("SELECT name, value FROM meta"))
+        self.site_id = str(meta["site_id"])
+        self.info = ListInfo(version=int(meta["version"]), as_of_s=int(meta["as_of_s"]))
+        self.watermarks: dict[str, int] = dict(self._sql.execute("SELECT box_id, seq_no FROM watermarks"))
+
+    def ticket(self, key: bytes) -> Ticket | None:
+        """Return the ticket under `key`, or None."""
+        row = self._sql.execute(
+            "SELECT status, product, quantity, refunded, used, valid_from_s, valid_until_s"
+            " FROM tickets WHERE key = ?",
+            (key,),
+        ).fetchone()
+        return Ticket(TicketStatus(row[0]), *row[1:]) if row else None
+
+    def product(self, code: str) -> Product | None:
+        """Return the product, or None."""
+        row = self._sql.execute(
+            "SELECT code, name_zh, name_en, site_ids FROM products WHERE code = ?", (code,)
+        ).fetchone()
+        return Product(row[0], row[1], row[2], frozenset(json.loads(row[3]))) if row else None
+
+    def subject(self, key: bytes) -> SubjectRights:
+        """Return everything the list says of the subject; empty when it does not know it."""
+        members = self._sql.execute(
+            "SELECT group_id, from_s, until_s FROM memberships WHERE key = ?", (key,)
+        ).fetchall()
+        used = self._sql.execute("SELECT scope, used FROM free_visits WHERE key = ?", (key,)).fetchall()
+        line = self._sql.execute(
+            "SELECT limit_fen, per_visit_fen, outstanding_fen, until_s FROM credit_lines WHERE key = ?",
+            (key,),
+        ).fetchone()
+        return SubjectRights(
+            memberships=tuple(Membership(*row) for row in members),
+            free_visits_used=dict(used),
+            credit_line=CreditLine(*line) if line else None,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._sql.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The box's note of the list it uses."""
+
+    site_id: str
+    version: int
+    name: str
+    sha256: str
+
+
+class ListShelf:
+    """Holds the list in use and takes in newer ones.
+
+    Which list is in use is a row of the box's database, so a kill at any point leaves the old one or the new one.
+    """
+
+    def __init__(self, folder: Path, site_id: str, database: Database) -> None:
+        self._folder = folder
+        self._site_id = site_id
+        self._database = database
+        self._in_use: ListFile | None = None
+        self.problem = ""
+
+    @property
+    def info(self) -> ListInfo | None:
+        """What is in use, or None when the box has no list."""
+        return self._in_use.info if self._in_use else None
+
+    @property
+    def version(self) -> int:
+        """Version of the list in use, 0 for none."""
+        return self._in_use.info.version if self._in_use else 0
+
+    @property
+    def in_use(self) -> ListFile | None:
+        """The open list, for closures on the database's thread."""
+        return self._in_use
+
+    def new_part(self) -> Path:
+        """Return where to put a file that is to be installed."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder / "incoming.part"
+
+    async def load(self) -> None:
+        """Open the list that was in use; a damaged one is left out, and `problem` says so until a new one comes."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        kept = await self._database.read(self._kept)
+        if kept is None:
+            return
+        path = self._folder / kept.name
+        try:
+            await asyncio.to_thread(_verify, path, bytes.fromhex(kept.sha256))
+            self._in_use = await self._database.read(lambda _: _open(path, self._site_id))
+        except ListRejectedError as error:
+            self.problem = f"the kept list cannot be used: {error}"
+
+    async def install(self, part: Path, version: int, sha256: bytes) -> None:
+        """Check `part` and put it in use; ListRejectedError, and nothing changed, when it is not as promised."""
+        before = await self._database.read(self._kept)
+        if version <= self.version or (before is not None and version < before.version):
+            raise ListRejectedError(f"version {version} is not newer than what this box has had")
+        await asyncio.to_thread(_verify, part, sha256)
+        fresh = await self._database.read(lambda _: _open_checked(part, self._site_id, version))
+        path = self._folder / f"{version}-{sha256.hex()[:12]}.list"
+        await asyncio.to_thread(_move, part, path)
+        kept = _Kept(self._site_id, version, path.name, sha256.hex())
+        await self._database.write(lambda sql: set_state(sql, _STATE, json.dumps(astuple(kept))))
+        await self._database.read(lambda _: self._swap(fresh))
+        self.problem = ""
+        await asyncio.to_thread(self._sweep, path)
+
+    async def close(self) -> None:
+        """Close the list in use."""
+        if self._in_use is not None:
+            await self._database.read(lambda _: self._swap(None))
+
+    def _kept(self, sql: sqlite3.Connection) -> _Kept | None:
+        """Return what was last put in use for this site; also a list that is damaged since keeps older ones out."""
+        row = get_state(sql, _STATE)
+        kept = _Kept(*json.loads(str(row))) if row is not None else None
+        return kept if kept is not None and kept.site_id == self._site_id else None
+
+    def _swap(self, fresh: ListFile | None) -> None:
+        old, self._in_use = self._in_use, fresh
+        if old is not None:
+            old.close()
+
+    def _sweep(self, keep: Path) -> None:
+        for path in self._folder.glob("*.list"):
+            if path != keep:
+                path.unlink()
+
+
+def _verify(path: Path, sha256: bytes) -> None:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise ListRejectedError(f"{path.name} cannot be read: {error}") from error
+    if digest != sha256:
+        raise ListRejectedError(f"{path.name} has another content than the signed manifest names")
+
+
+def _move(part: Path, path: Path) -> None:
+    """Rename, and make both the content and the new name survive a power cut."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _open(path: Path, site_id: str) -> ListFile:
+    try:
+        opened = ListFile(path)
+    except (sqlite3.DatabaseError, KeyError, ValueError) as error:
+        raise ListRejectedError(f"{path.name} is not a list: {error}") from error
+    if opened.site_id != site_id:
+        opened.close()
+        raise ListRejectedError(f"{path.name} is for site {opened.site_id}, not {site_id}")
+    return opened
+
+
+def _open_checked(path: Path, site_id: str, version: int) -> ListFile:
+    opened = _open(path, site_id)
+    if opened.info.version != version:
+        opened.close()
+        raise ListRejectedError(f"{path.name} says it is version {opened.info.version}, not {version}")
+    return opened

@@ -1,0 +1,225 @@
+"""Facts about a credential, and the record of what was decided: one transaction from the one to the other."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from admission.codes import Credential, CreditCode, Rejected, TicketCode
+from admission.decision import Answer, Attempt, Decision, Exposure, Facts, Spend
+from admission.events import Admitted, Closed, EpochOpened, Incident, Resumed
+from admission.tickets import Basis, Closing, History, Outcome, Product, Risk, Use
+from offline_cache.database import Database
+from offline_cache.journal import append, get_state, note_refusal, set_state
+from offline_cache.lists import ListFile, ListShelf
+
+_CLOSED_AS = "SELECT 1 FROM closings c WHERE c.admission_id = u.admission_id AND c.outcome"
+# What `admission.tickets.is_held` says, for sums over many uses.
+_HELD = f"""(
+    EXISTS ({_CLOSED_AS} IN ({Outcome.PASSED:d}, {Outcome.TAILGATED:d}, {Outcome.FORCED:d}))
+    OR NOT EXISTS ({_CLOSED_AS} = {Outcome.RELEASED:d})
+    AND (EXISTS ({_CLOSED_AS} = {Outcome.UNKNOWN:d}) OR NOT EXISTS ({_CLOSED_AS} = {Outcome.ABANDONED:d}))
+)"""
+
+
+class Store:
+    """What the lanes know and write."""
+
+    def __init__(
+        self, database: Database, lists: ListShelf, *, box_id: str, site_id: str, new_id: Callable[[], bytes]
+    ) -> None:
+        self._database = database
+        self._lists = lists
+        self._box_id = box_id
+        self._site_id = site_id
+        self._new_id = new_id
+
+    async def open_epoch(self, epoch: bytes, at_ms: int) -> int:
+        """Begin this process's part of the ledger; return how many admissions of the last one ended unobserved."""
+        return await self._database.write(lambda sql: self._open_epoch(sql, epoch, at_ms))
+
+    async def answer(self, attempt: Attempt, judge: Callable[[Facts], Decision]) -> Answer:
+        """Return the recorded answer to `attempt`: facts, decision and record are one committed transaction."""
+        return await self._database.write(lambda sql: self._answer(sql, attempt, judge))
+
+    async def close_admission(self, admission_id: bytes, outcome: Outcome, at_ms: int) -> None:
+        """Record how an admission ended; saying the same again changes nothing. Returns after COMMIT."""
+        await self._database.write(lambda sql: self._close(sql, admission_id, outcome, at_ms))
+
+    async def record_incident(self, lane_id: str, what: Outcome, at_ms: int) -> None:
+        """Record that a lane opened, or someone went through, with no admission behind it. Returns after COMMIT."""
+        await self._database.write(lambda sql: append(sql, at_ms, Incident(lane_id, what)))
+
+    def _open_epoch(self, sql: sqlite3.Connection, epoch: bytes, at_ms: int) -> int:
+        previous = get_state(sql, "epoch")
+        append(
+            sql,
+            at_ms,
+            EpochOpened(self._box_id, self._site_id, epoch, previous if isinstance(previous, bytes) else b""),
+        )
+        set_state(sql, "epoch", epoch)
+        orphans = sql.execute("SELECT admission_id FROM open_admissions").fetchall()
+        for (admission_id,) in orphans:
+            self._close(sql, admission_id, Outcome.UNKNOWN, at_ms)
+        return len(orphans)
+
+    def _answer(
+        self, sql: sqlite3.Connection, attempt: Attempt, judge: Callable[[Facts], Decision]
+    ) -> Answer:
+        decision = judge(self._facts(sql, attempt))
+        if decision.resumed is not None:
+            return self._record_resumed(sql, attempt, decision, decision.resumed.admission_id)
+        if decision.spend is not None:
+            return self._record_use(sql, attempt, decision, decision.spend)
+        refusal = note_refusal(
+            sql, attempt.at_ms, attempt.lane_id, decision.reason, _key(attempt), decision.detail
+        )
+        return Answer(decision, f"{self._box_id}-D{refusal.number}")
+
+    def _facts(self, sql: sqlite3.Connection, attempt: Attempt) -> Facts:
+        current = self._lists.in_use
+        info = current.info if current else None
+        if isinstance(attempt.credential, Rejected):
+            return Facts(self._site_id, attempt.lane_id, info)
+        credential = attempt.credential
+        history = _history(sql, credential.key, current.watermarks if current else {})
+        if isinstance(credential, CreditCode):
+            return Facts(
+                self._site_id,
+                attempt.lane_id,
+                info,
+                subject=current.subject(credential.key) if current else None,
+                history=history,
+                exposure=_exposure(sql, attempt.day_start_ms),
+            )
+        ticket = current.ticket(credential.key) if current else None
+        return Facts(
+            self._site_id,
+            attempt.lane_id,
+            info,
+            product=_product(current, ticket.product if ticket else _product_of(credential)),
+            ticket=ticket,
+            history=history,
+            exposure=_exposure(sql, attempt.day_start_ms) if ticket is None else Exposure(),
+        )
+
+    def _record_use(
+        self, sql: sqlite3.Connection, attempt: Attempt, decision: Decision, spend: Spend
+    ) -> Answer:
+        admission_id = self._new_id()
+        info = self._lists.info
+        event = Admitted(
+            admission_id=admission_id,
+            key=spend.key,
+            basis=spend.basis,
+            scope=spend.scope,
+            lane_id=attempt.lane_id,
+            quantity=spend.quantity,
+            fare_fen=spend.fare_fen,
+            risk=spend.risk,
+            keep_until_s=spend.keep_until_s,
+            list_version=info.version if info else 0,
+            policy_version=attempt.policy_version,
+        )
+        seq_no = append(sql, attempt.at_ms, event).seq_no
+        _insert_use(sql, self._box_id, seq_no, attempt.at_ms, event)
+        sql.execute("INSERT INTO open_admissions VALUES (?)", (admission_id,))
+        return Answer(decision, f"{self._box_id}-{seq_no}", admission_id)
+
+    def _record_resumed(
+        self, sql: sqlite3.Connection, attempt: Attempt, decision: Decision, admission_id: bytes
+    ) -> Answer:
+        seq_no = append(sql, attempt.at_ms, Resumed(admission_id, attempt.lane_id)).seq_no
+        sql.execute("INSERT OR IGNORE INTO open_admissions VALUES (?)", (admission_id,))
+        return Answer(decision, f"{self._box_id}-{seq_no}", admission_id)
+
+    def _close(self, sql: sqlite3.Connection, admission_id: bytes, outcome: Outcome, at_ms: int) -> None:
+        sql.execute("DELETE FROM open_admissions WHERE admission_id = ?", (admission_id,))
+        known = sql.execute(
+            "SELECT 1 FROM closings WHERE admission_id = ? AND outcome = ?", (admission_id, outcome)
+        ).fetchone()
+        if known is None:
+            seq_no = append(sql, at_ms, Closed(admission_id, outcome)).seq_no
+            sql.execute(
+                "INSERT INTO closings VALUES (?, ?, ?, ?, ?)",
+                (admission_id, outcome, self._box_id, seq_no, at_ms),
+            )
+
+
+def _key(attempt: Attempt) -> bytes:
+    return b"" if isinstance(attempt.credential, Rejected) else attempt.credential.key
+
+
+def _product_of(credential: Credential) -> str:
+    return credential.product if isinstance(credential, TicketCode) else ""
+
+
+def _product(current: ListFile | None, code: str) -> Product | None:
+    return current.product(code) if current and code else None
+
+
+def _history(sql: sqlite3.Connection, key: bytes, watermarks: dict[str, int]) -> History:
+    """Return all that this box knows of the uses of `key`."""
+    uses = sql.execute(
+        "SELECT admission_id, box_id, seq_no, basis, scope, lane_id, quantity, fare_fen, at_ms"
+        " FROM uses WHERE key = ?",
+        (key,),
+    ).fetchall()
+    if not uses:
+        return History(watermarks=watermarks)
+    closings = sql.execute(
+        "SELECT c.admission_id, c.outcome, c.box_id, c.seq_no, c.at_ms FROM closings c"
+        " JOIN uses u ON u.admission_id = c.admission_id WHERE u.key = ?",
+        (key,),
+    ).fetchall()
+    return History(
+        tuple(_use(row) for row in uses),
+        tuple(_closing(row) for row in closings),
+        watermarks,
+    )
+
+
+def _use(row: tuple[Any, ...]) -> Use:
+    admission_id, box_id, seq_no, basis, *rest = row
+    return Use(admission_id, box_id, seq_no, Basis(basis), *rest)
+
+
+def _closing(row: tuple[Any, ...]) -> Closing:
+    admission_id, outcome, *rest = row
+    return Closing(admission_id, Outcome(outcome), *rest)
+
+
+def _exposure(sql: sqlite3.Connection, since_ms: int) -> Exposure:
+    """Return what this box has risked since `since_ms` and not got back."""
+    rows = sql.execute(
+        "SELECT risk, SUM(quantity), SUM(fare_fen) FROM uses u"  # noqa: S608 - a constant
+        f" WHERE risk > 0 AND at_ms >= ? AND {_HELD} GROUP BY risk",
+        (since_ms,),
+    )
+    sums = {Risk(risk): (quantity, fare_fen) for risk, quantity, fare_fen in rows}
+    return Exposure(
+        unlisted=sums.get(Risk.UNLISTED, (0, 0))[0],
+        bootstrap=sums.get(Risk.BOOTSTRAP, (0, 0))[0],
+        credit_fen=sums.get(Risk.CREDIT, (0, 0))[1],
+    )
+
+
+def _insert_use(sql: sqlite3.Connection, box_id: str, seq_no: int, at_ms: int, event: Admitted) -> None:
+    sql.execute(
+        "INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            event.admission_id,
+            box_id,
+            seq_no,
+            event.key,
+            event.basis,
+            event.scope,
+            event.lane_id,
+            event.quantity,
+            event.fare_fen,
+            event.risk,
+            at_ms,
+            event.keep_until_s,
+        ),
+    )

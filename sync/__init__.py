@@ -1,0 +1,1 @@
+"""Talks to the centre and the neighbours; the only package of the box that knows MQTT."""

@@ -1,0 +1,108 @@
+"""Everything a box says to the centre and hears from it, over one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from admission.keys import SigningKey
+from sync.downlink import Downlink
+from sync.mqtt import Broker, Message, MqttLink
+from sync.protocol import BoxTopics, Health, Presence, encode_json
+from sync.uplink import Outbox, Uplink
+
+HEARTBEAT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class BoxIdentity:
+    """Who the box is: its topics, its key, and the number of this process's session."""
+
+    topics: BoxTopics
+    key: SigningKey
+    session: str
+
+
+class CentreLink:
+    """The box's side of the conversation with the centre; works for ever, whether or not anyone answers."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        identity: BoxIdentity,
+        outbox: Outbox,
+        downlink: Downlink,
+        health: Callable[[], Awaitable[Health]],
+        wall_ms: Callable[[], int],
+        random: Callable[[], float],
+    ) -> None:
+        self._identity = identity
+        self._downlink = downlink
+        self._health = health
+        self._wall_ms = wall_ms
+        self._due = asyncio.Event()
+        topics = identity.topics
+        self._mqtt = MqttLink(
+            broker,
+            subscriptions=(topics.receipt, topics.manifest),
+            on_message=self._dispatch,
+            on_up=self._on_up,
+            random=random,
+            will=Message(topics.presence, encode_json(self._presence(online=False))),
+        )
+        self._uplink = Uplink(outbox, self._mqtt.publish, topics, identity.key)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the broker can be reached, as far as this side knows."""
+        return self._mqtt.is_up
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the conversation, for people."""
+        return [text for text in (self._uplink.problem, self._downlink.problem) if text]
+
+    def wake(self) -> None:
+        """Something was committed: send it."""
+        self._uplink.wake()
+
+    def leave(self) -> None:
+        """Say that the box stops on purpose, if anyone can hear it."""
+        self._mqtt.publish(
+            self._identity.topics.presence, encode_json(self._presence(online=False)), retain=True
+        )
+
+    async def run(self) -> None:
+        """Converse until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._uplink.run())
+            tasks.create_task(self._downlink.run())
+            tasks.create_task(self._beat())
+            tasks.create_task(self._mqtt.run())
+
+    def _on_up(self) -> None:
+        self._due.set()
+        self._uplink.restart()
+
+    def _dispatch(self, topic: str, payload: bytes) -> None:
+        if topic == self._identity.topics.receipt:
+            self._uplink.receive(payload)
+        elif topic == self._identity.topics.manifest:
+            self._downlink.receive(payload)
+
+    async def _beat(self) -> None:
+        """Publish the birth when the link comes up and the heartbeat while it is."""
+        while True:
+            self._due.clear()
+            if self._mqtt.is_up:
+                presence = self._presence(online=True, health=await self._health())
+                self._mqtt.publish(self._identity.topics.presence, encode_json(presence), retain=True)
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._due.wait()
+            except TimeoutError:
+                continue
+
+    def _presence(self, *, online: bool, health: Health | None = None) -> Presence:
+        return Presence(session=self._identity.session, online=online, at_ms=self._wall_ms(), health=health)

@@ -1,0 +1,98 @@
+"""Centre to box: the newest full list, fetched when its signed manifest says that there is one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from admission.envelope import EnvelopeError, KeyFinder
+from sync.fetch import FetchError
+from sync.link import backoff_s
+from sync.protocol import LIST_FORMAT, ListManifest, ProtocolError, decode_manifest
+
+Fetch = Callable[[str, Path, int], Awaitable[None]]
+"""Fetches a path of the centre's into a file of exactly so many bytes; FetchError when it cannot."""
+
+
+class Shelf(Protocol):
+    """Where lists are kept."""
+
+    @property
+    def version(self) -> int:
+        """Version of the list in use, 0 for none."""
+
+    def new_part(self) -> Path:
+        """Return where to put a file that is to be installed."""
+
+    async def install(self, part: Path, version: int, sha256: bytes) -> None:
+        """Check the file and put it in use; ValueError, and nothing changed, when it is not as promised."""
+
+
+class Downlink:
+    """Keeps the list up to date; whatever cannot be believed is kept out, and `problem` says so."""
+
+    def __init__(
+        self, shelf: Shelf, fetch: Fetch, site_id: str, find_key: KeyFinder, random: Callable[[], float]
+    ) -> None:
+        self._shelf = shelf
+        self._fetch = fetch
+        self._site_id = site_id
+        self._find_key = find_key
+        self._random = random
+        self._wanted: ListManifest | None = None
+        self._arrived = asyncio.Event()
+        self.problem = ""
+
+    def receive(self, payload: bytes) -> None:
+        """Take a manifest; one that is not signed by a list key, or not for this site, is refused."""
+        try:
+            manifest = decode_manifest(payload, self._find_key)
+        except (EnvelopeError, ProtocolError) as error:
+            self.problem = f"a list was refused: {error}"
+            return
+        if manifest.site_id != self._site_id:
+            self.problem = f"a list was refused: it is for site {manifest.site_id}"
+        elif manifest.format != LIST_FORMAT:
+            self.problem = (
+                f"a list was refused: format {manifest.format} is not {LIST_FORMAT}; update this box"
+            )
+        else:
+            self._wanted = manifest
+            self._arrived.set()
+
+    async def run(self) -> None:
+        """Install what arrives until cancelled; what cannot be fetched is tried again, ever more slowly."""
+        failures = 0
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if await self._install_wanted():
+                failures = 0
+                continue
+            failures += 1
+            await self._arrived_within(backoff_s(failures, self._random()))
+            self._arrived.set()
+
+    async def _install_wanted(self) -> bool:
+        """Bring the shelf up to the wanted version; False when that should be tried again."""
+        manifest = self._wanted
+        if manifest is None or manifest.version <= self._shelf.version:
+            return True
+        part = self._shelf.new_part()
+        try:
+            await self._fetch(manifest.path, part, manifest.size_bytes)
+            await self._shelf.install(part, manifest.version, manifest.sha256)
+        except (FetchError, ValueError) as error:
+            self.problem = f"list {manifest.version} could not be taken in: {error}"
+            return False
+        self.problem = ""
+        return True
+
+    async def _arrived_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,201 @@
+"""The conversation between a box and the centre: topics and messages. Pure; shared with the centre.
+
+Batches travel as zlib-compressed signed envelopes, the list manifest as a signed envelope, everything else as JSON.
+Readers ignore fields they do not know.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+import cbor2
+import msgspec
+
+from admission.envelope import Context, KeyFinder, seal, unseal
+from admission.keys import SigningKey
+
+ROOT = "sg1"
+MAX_BATCH_BYTES = 4 << 20
+"""A batch that unpacks to more is refused: no honest box makes one."""
+LIST_FORMAT = 1
+
+
+class ProtocolError(ValueError):
+    """A message is not what its topic promises."""
+
+
+class Stream(StrEnum):
+    """The two streams a box sends up."""
+
+    LEDGER = "ledger"
+    DIARY = "diary"
+
+
+@dataclass(frozen=True, slots=True)
+class BoxTopics:
+    """The topics of one box; access rules can be written from site and box alone."""
+
+    site_id: str
+    box_id: str
+
+    def up(self, stream: Stream) -> str:
+        """Return where the box publishes batches of `stream`."""
+        return f"{ROOT}/{self.site_id}/{self.box_id}/up/{stream}"
+
+    @property
+    def presence(self) -> str:
+        """Where the box keeps its retained presence."""
+        return f"{ROOT}/{self.site_id}/{self.box_id}/up/presence"
+
+    @property
+    def receipt(self) -> str:
+        """Where the centre confirms what it has committed."""
+        return f"{ROOT}/{self.site_id}/{self.box_id}/down/receipt"
+
+    @property
+    def manifest(self) -> str:
+        """Where the centre keeps the retained manifest of the site's newest list."""
+        return manifest_topic(self.site_id)
+
+
+ALL_BATCHES = tuple(f"{ROOT}/+/+/up/{stream}" for stream in Stream)
+ALL_PRESENCE = f"{ROOT}/+/+/up/presence"
+
+
+def manifest_topic(site_id: str) -> str:
+    """Return where the centre keeps the retained manifest of the site's newest list."""
+    return f"{ROOT}/{site_id}/down/list"
+
+
+def box_of(topic: str) -> BoxTopics:
+    """Return whose `up` topic this is; ProtocolError when it is none."""
+    match topic.split("/"):
+        case [root, site_id, box_id, "up", _] if root == ROOT:
+            return BoxTopics(site_id, box_id)
+    raise ProtocolError(f"{topic!r} is not an up topic")
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Consecutive events of one stream as canonical bytes.
+
+    Ledger: `first` is the first entry's number and `previous_hash` the chain's hash before it. Diary: `first` is the
+    first number and `previous_hash` empty; numbers may have gaps, which are losses the box reports by leaving them out.
+    """
+
+    stream: Stream
+    box_id: str
+    first: int
+    previous_hash: bytes
+    entries: list[bytes]
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What the centre's store holds of a box without a gap: the ledger up to `seq_no`, whose hash is `hash`.
+
+    `store_id` changes when the store is another one; `diary_number` is the highest diary number received.
+    """
+
+    store_id: str
+    seq_no: int
+    hash: str
+    diary_number: int
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a box is connected; birth, heartbeat and last will of one session share its number."""
+
+    session: str
+    online: bool
+    at_ms: int
+    health: Health | None = None
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """What a box says of itself; `problems` are for people and empty when all is well."""
+
+    list_version: int
+    list_age_s: int
+    backlog: int
+    lanes: dict[str, str]
+    problems: list[str]
+
+
+class ListManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Names the newest full list of a site: where to fetch it and the one hash it must have.
+
+    `path` is relative to the centre's address; `as_of_s` is the moment up to which the list knows all tickets.
+    """
+
+    format: int
+    site_id: str
+    version: int
+    as_of_s: int
+    sha256: bytes
+    size_bytes: int
+    path: str
+
+
+_T = TypeVar("_T")
+
+
+def encode_batch(batch: Batch, key: SigningKey) -> bytes:
+    """Return `batch` signed by the box and compressed."""
+    return zlib.compress(seal(_to_cbor(batch), key, Context.LEDGER), level=1)
+
+
+def decode_batch(message: bytes, find_key: KeyFinder) -> Batch:
+    """Return the batch in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
+    unpacker = zlib.decompressobj()
+    try:
+        envelope = unpacker.decompress(message, MAX_BATCH_BYTES)
+    except zlib.error as error:
+        raise ProtocolError(f"the batch does not unpack: {error}") from error
+    if not unpacker.eof:
+        raise ProtocolError(f"the batch is cut short or larger than {MAX_BATCH_BYTES} bytes")
+    return _from_cbor(unseal(envelope, find_key, Context.LEDGER).payload, Batch)
+
+
+def encode_manifest(manifest: ListManifest, key: SigningKey) -> bytes:
+    """Return `manifest` signed by the centre's list key."""
+    return seal(_to_cbor(manifest), key, Context.LIST)
+
+
+def decode_manifest(message: bytes, find_key: KeyFinder) -> ListManifest:
+    """Return the manifest in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
+    return _from_cbor(unseal(message, find_key, Context.LIST).payload, ListManifest)
+
+
+def encode_json(message: Receipt | Presence) -> bytes:
+    """Return `message` as JSON."""
+    return msgspec.json.encode(message)
+
+
+def decode_receipt(message: bytes) -> Receipt:
+    """Return the receipt in `message`; ProtocolError when it is none."""
+    return _from_json(message, Receipt)
+
+
+def decode_presence(message: bytes) -> Presence:
+    """Return the presence in `message`; ProtocolError when it is none."""
+    return _from_json(message, Presence)
+
+
+def _to_cbor(message: msgspec.Struct) -> bytes:
+    return cbor2.dumps(msgspec.to_builtins(message, builtin_types=(bytes,)), canonical=True)
+
+
+def _from_cbor(data: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.convert(cbor2.loads(data), kind, builtin_types=(bytes,))
+    except (cbor2.CBORError, msgspec.ValidationError, RecursionError) as error:
+        raise ProtocolError(f"not a {kind.__name__}: {error}") from error
+
+
+def _from_json(data: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError(f"not a {kind.__name__}: {error}") from error

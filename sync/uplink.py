@@ -1,0 +1,159 @@
+"""Outbox to centre: entries are released by the centre's receipt alone, never by a broker's acknowledgement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from admission.keys import SigningKey
+from sync.protocol import Batch, BoxTopics, ProtocolError, Receipt, Stream, decode_receipt, encode_batch
+
+BATCH_ENTRIES = 200
+WINDOW_ENTRIES = 8 * BATCH_ENTRIES
+"""How far sending may run ahead of the last receipt."""
+RESEND_S = 3.0
+"""Without a receipt for this long, whatever was sent is taken as lost and sent again."""
+
+
+class Tail(Protocol):
+    """Consecutive ledger entries and the hash before them."""
+
+    @property
+    def first(self) -> int: ...
+    @property
+    def previous_hash(self) -> bytes: ...
+    @property
+    def entries(self) -> list[bytes]: ...
+
+
+class Confirmed(Protocol):
+    """What the centre has confirmed."""
+
+    @property
+    def seq_no(self) -> int: ...
+    @property
+    def diary_number(self) -> int: ...
+
+
+class Outbox(Protocol):
+    """The box's unconfirmed ledger and diary."""
+
+    async def confirmed(self) -> Confirmed:
+        """Return what the centre has confirmed so far."""
+
+    async def ledger_after(self, seq_no: int, limit: int) -> Tail:
+        """Return up to `limit` entries that follow `seq_no`."""
+
+    async def diary_after(self, number: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return up to `limit` diary rows after `number`."""
+
+    async def confirm_ledger(self, store_id: str, seq_no: int, hash_: bytes) -> bool:
+        """Take the centre's word; False when it holds another ledger than this box."""
+
+    async def confirm_diary(self, number: int) -> None:
+        """Forget the diary up to `number`."""
+
+
+class Uplink:
+    """Sends what is not confirmed, in order, with a bounded window; after a loss it starts from the last receipt.
+
+    `publish(topic, payload)` says whether the link took the message. The diary goes when no ledger entry waits.
+    """
+
+    def __init__(
+        self, outbox: Outbox, publish: Callable[[str, bytes], bool], topics: BoxTopics, key: SigningKey
+    ) -> None:
+        self._outbox = outbox
+        self._publish = publish
+        self._topics = topics
+        self._key = key
+        self._receipts: deque[Receipt] = deque(maxlen=64)
+        self._awake = asyncio.Event()
+        self._confirmed = self._sent = 0
+        self._diary_confirmed = self._diary_sent = 0
+        self.problem = ""
+
+    def wake(self) -> None:
+        """Something was committed: see whether it can be sent."""
+        self._awake.set()
+
+    def restart(self) -> None:
+        """The link came up again: what was on its way may be lost."""
+        self._sent = self._confirmed
+        self._diary_sent = self._diary_confirmed
+        self._awake.set()
+
+    def receive(self, payload: bytes) -> None:
+        """Take a receipt from the centre."""
+        try:
+            self._receipts.append(decode_receipt(payload))
+        except ProtocolError as error:
+            self.problem = f"a receipt cannot be read: {error}"
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Send and take receipts until cancelled."""
+        confirmed = await self._outbox.confirmed()
+        self._confirmed = self._sent = confirmed.seq_no
+        self._diary_confirmed = self._diary_sent = confirmed.diary_number
+        while True:
+            self._awake.clear()
+            while self._receipts:
+                await self._apply(self._receipts.popleft())
+            await self._send_ledger()
+            await self._send_diary()
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait for something to do; in vain for too long, take what was sent as lost."""
+        try:
+            async with asyncio.timeout(RESEND_S):
+                await self._awake.wait()
+        except TimeoutError:
+            self.restart()
+
+    async def _apply(self, receipt: Receipt) -> None:
+        if not await self._outbox.confirm_ledger(
+            receipt.store_id, receipt.seq_no, bytes.fromhex(receipt.hash)
+        ):
+            self.problem = (
+                f"the centre holds another ledger of this box at {receipt.seq_no}; nothing is released"
+            )
+            return
+        self.problem = ""
+        if receipt.seq_no < self._confirmed:
+            self._sent = receipt.seq_no  # the centre lost what it had confirmed: the tail is open again
+        self._confirmed = receipt.seq_no
+        self._sent = max(self._sent, self._confirmed)
+        if receipt.diary_number > self._diary_confirmed:
+            await self._outbox.confirm_diary(receipt.diary_number)
+            self._diary_confirmed = receipt.diary_number
+            self._diary_sent = max(self._diary_sent, self._diary_confirmed)
+
+    async def _send_ledger(self) -> None:
+        while self._sent - self._confirmed < WINDOW_ENTRIES:
+            tail = await self._outbox.ledger_after(self._sent, BATCH_ENTRIES)
+            if not tail.entries or not self._send(
+                Stream.LEDGER, tail.first, tail.previous_hash, tail.entries
+            ):
+                return
+            self._sent = tail.first + len(tail.entries) - 1
+
+    async def _send_diary(self) -> None:
+        if self._sent > self._confirmed or self._diary_sent > self._diary_confirmed:
+            return
+        rows = await self._outbox.diary_after(self._diary_sent, BATCH_ENTRIES)
+        if rows and self._send(Stream.DIARY, rows[0][0], b"", [entry for _, entry in rows]):
+            self._diary_sent = rows[-1][0]
+
+    def _send(self, stream: Stream, first: int, previous_hash: bytes, entries: list[bytes]) -> bool:
+        batch = Batch(
+            stream=stream,
+            box_id=self._topics.box_id,
+            first=first,
+            previous_hash=previous_hash,
+            entries=entries,
+        )
+        return self._publish(self._topics.up(stream), encode_batch(batch, self._key))
