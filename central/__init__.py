@@ -1,0 +1,1 @@
+"""The reference central platform: issue, distribute, ingest, reconcile, show."""

@@ -1,0 +1,100 @@
+"""The centre's command line: run, check, keys, refold."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from central.app import serve
+from central.keys import KeyFileError, create_keys
+from central.logs import configure_logs
+from central.reconcile import fold, forget
+from central.settings import Loaded, load_settings
+from central.store import open_store
+from config.loader import SettingsError
+
+
+def main() -> int:
+    """Run the command that the arguments name and return its exit status."""
+    arguments = _parser().parse_args()
+    try:
+        return int(arguments.command(arguments))
+    except SettingsError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+    except KeyFileError as error:
+        print(error, file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="central", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    for name, command, words in (
+        ("run", _run, "run the centre; one JSON line on stdout says where it listens"),
+        ("check", _check, "report every mistake in the settings"),
+        (
+            "refold",
+            _refold,
+            "fold the raw ledger afresh, with today's policy; the centre must not be running",
+        ),
+    ):
+        sub = commands.add_parser(name, help=words)
+        sub.add_argument("settings", type=Path)
+        sub.set_defaults(command=command)
+    keys = commands.add_parser("keys", help="make the key files that are missing and print the public keys")
+    keys.add_argument("folder", type=Path)
+    keys.add_argument("--demo", action="store_true", help="make demo keys, which prove nothing")
+    keys.set_defaults(command=_keys)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    configure_logs()
+    asyncio.run(serve(load_settings(arguments.settings), _print_ready))
+    return 0
+
+
+def _print_ready(host: str, port: int) -> None:
+    print(json.dumps({"ready": True, "host": host, "port": port}), flush=True)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    load_settings(arguments.settings)
+    print(f"{arguments.settings}: no mistakes")
+    return 0
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    print(json.dumps(create_keys(arguments.folder, demo=arguments.demo).public_texts()))
+    return 0
+
+
+def _refold(arguments: argparse.Namespace) -> int:
+    print(json.dumps({"folded": asyncio.run(_refold_store(load_settings(arguments.settings)))}))
+    return 0
+
+
+async def _refold_store(loaded: Loaded) -> int:
+    """Forget and fold again in one transaction, so that nobody sees half of it."""
+
+    def work(connection: Connection) -> int:
+        forget(connection)
+        folded = 0
+        while rows := fold(connection, loaded.policy):
+            folded += rows
+        return folded
+
+    store = open_store(loaded.store)
+    try:
+        return await store.run(work)
+    finally:
+        store.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Puts the centre together and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+import signal
+from collections.abc import Callable, Coroutine
+
+from aiohttp import web
+
+from central.clock import wall_clock_ms
+from central.intake import Folding, Intake
+from central.issuing import TICKET_ID_BYTES
+from central.publishing import Publisher
+from central.settings import HttpTable, Loaded, Profile
+from central.store import Store, open_store
+from central.web.centre import Centre
+from central.web.server import make_app
+from sync.mqtt import MqttLink
+from sync.protocol import ALL_BATCHES, ALL_PRESENCE
+
+SHUTDOWN_TIMEOUT_S = 5.0
+
+
+async def serve(loaded: Loaded, on_ready: Callable[[str, int], None]) -> None:
+    """Run the centre until SIGTERM or SIGINT; `on_ready(host, port)` is called once it answers requests."""
+    loaded.store.parent.mkdir(parents=True, exist_ok=True)
+    store = open_store(loaded.store)
+    try:
+        await _until_stopped(_run(loaded, store, on_ready))
+    finally:
+        store.close()
+
+
+async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None]) -> None:
+    settings = loaded.settings
+
+    def publish(topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        return link.publish(topic, payload, retain=retain)
+
+    publisher = Publisher(store, loaded.lists, loaded.keys.lists, settings.list_pace, wall_clock_ms, publish)
+    folding = Folding(store, loaded.policy, publisher.uses_folded)
+    intake = Intake(store, wall_clock_ms, publish, folding.rows_stored)
+    link = MqttLink(
+        settings.broker,
+        subscriptions=(*ALL_BATCHES, ALL_PRESENCE),
+        on_message=intake.offer,
+        on_up=publisher.link_is_up,
+        random=random.random,
+    )
+    centre = Centre(
+        store=store,
+        policy=loaded.policy,
+        keys=loaded.keys,
+        lists=loaded.lists,
+        allow_demo_keys=settings.profile is Profile.DEMO,
+        clock=wall_clock_ms,
+        new_ticket_id=lambda: secrets.token_bytes(TICKET_ID_BYTES),
+        rights_changed=publisher.rights_changed,
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(publisher.run())
+        tasks.create_task(folding.run())
+        tasks.create_task(intake.run())
+        tasks.create_task(link.run())
+        tasks.create_task(_serve_http(make_app(centre, settings.http), settings.http, on_ready))
+
+
+async def _serve_http(app: web.Application, http: HttpTable, on_ready: Callable[[str, int], None]) -> None:
+    """Serve `app` until cancelled."""
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, http.host, http.port).start()
+        host, port = runner.addresses[0][:2]
+        on_ready(host, port)
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+async def _until_stopped(work: Coroutine[None, None, None]) -> None:
+    """Run `work` until it ends or a signal asks to stop; then cancel it and wait for its end."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,209 @@
+"""The kinds of files that can be imported: their fields, what a row becomes, what must already be there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from admission.codes import external_key, subject_key, ticket_key
+from admission.policy import Policy
+from admission.tickets import TicketStatus
+from central.imports.fields import (
+    Field,
+    FieldError,
+    Times,
+    choice,
+    code_text,
+    integer,
+    public_key_field,
+    text,
+    words,
+)
+from central.imports.reading import Layout, Problem, ReadRow, problem
+from central.rights import Known, Record
+from central.schema import boxes, credit_lines, memberships, products, tickets
+
+MAX_QUANTITY = 10_000
+MAX_FEN = 10**12
+TOPIC_LEVEL = r"[A-Za-z0-9_.-]+"
+"""What may be one level of a topic and part of a file's name."""
+
+Check = Callable[[Connection, Sequence[ReadRow], Known], Iterator[Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of file.
+
+    `check` yields what is wrong with rows that are fine by themselves, beside the rows that are known. `combine`, if
+    given, makes a record and the row that is there into what shall be there. `settles` says that uses must be judged
+    again afterwards.
+    """
+
+    layout: Layout
+    table: Table
+    check: Check
+    combine: Callable[[Record, Record], Record] | None = None
+    settles: bool = False
+
+
+def import_kinds(policy: Policy, hash_key: bytes, *, allow_demo_keys: bool) -> Mapping[str, Kind]:
+    """Return all kinds by the name they have in the API."""
+    times = Times(policy)
+    sites = frozenset(policy.sites)
+    return {
+        "products": _products(sites),
+        "tickets": _tickets(times, hash_key),
+        "refunds": _refunds(hash_key),
+        "statuses": _statuses(hash_key),
+        "groups": _groups(times),
+        "credit-lines": _credit_lines(times),
+        "boxes": _boxes(sites, allow_demo_keys=allow_demo_keys),
+    }
+
+
+def _products(sites: frozenset[str]) -> Kind:
+    def record(values: Mapping[str, Any]) -> Record:
+        return {**values, "site_ids": json.dumps(values["site_ids"])}
+
+    fields = (
+        Field("code", text()),
+        Field("name_zh", text()),
+        Field("name_en", text()),
+        Field("site_ids", words(sites)),
+    )
+    return Kind(Layout(fields, record, ("code",)), products, _no_check)
+
+
+def _tickets(times: Times, hash_key: bytes) -> Kind:
+    def record(values: Mapping[str, Any]) -> Record:
+        return {
+            "key": external_key(values["issuer"], values["code"], hash_key),
+            "issuer": values["issuer"],
+            "product": values["product"],
+            "quantity": values["quantity"],
+            **_window(values, "valid_from_s", "valid_until_s"),
+        }
+
+    fields = (
+        Field("issuer", text()),
+        Field("code", code_text),
+        Field("product", text()),
+        Field("quantity", integer(1, MAX_QUANTITY)),
+        Field("valid_from", times.start),
+        Field("valid_until", times.end),
+    )
+    return Kind(Layout(fields, record, ("key",)), tickets, _check_tickets, settles=True)
+
+
+def _refunds(hash_key: bytes) -> Kind:
+    """Refunds are cumulative: the most that was ever reported for a ticket stands."""
+
+    def combine(record: Record, row: Record) -> Record:
+        return {**record, "refunded": max(record["refunded"], row["refunded"])}
+
+    fields = (*_TICKET_NAME, Field("refunded", integer(0, MAX_QUANTITY)))
+    layout = Layout(fields, partial(_ticket_record, hash_key, "refunded"), ("key",))
+    return Kind(layout, tickets, _check_refunds, combine, settles=True)
+
+
+def _statuses(hash_key: bytes) -> Kind:
+    fields = (*_TICKET_NAME, Field("status", choice(*TicketStatus)))
+    layout = Layout(fields, partial(_ticket_record, hash_key, "status"), ("key",))
+    return Kind(layout, tickets, _check_known)
+
+
+def _groups(times: Times) -> Kind:
+    def record(values: Mapping[str, Any]) -> Record:
+        window = _window(values, "from_s", "until_s")
+        return {"key": subject_key(values["subject"]), "group_id": values["group"], **window}
+
+    fields = (
+        Field("subject", text()),
+        Field("group", text()),
+        Field("valid_from", times.start),
+        Field("valid_until", times.end),
+    )
+    return Kind(Layout(fields, record, ("key", "group_id")), memberships, _no_check)
+
+
+def _credit_lines(times: Times) -> Kind:
+    def record(values: Mapping[str, Any]) -> Record:
+        return {
+            "key": subject_key(values["subject"]),
+            "limit_fen": values["limit_fen"],
+            "per_visit_fen": values["per_visit_fen"],
+            "until_s": values["valid_until"],
+        }
+
+    fields = (
+        Field("subject", text()),
+        Field("limit_fen", integer(0, MAX_FEN)),
+        Field("per_visit_fen", integer(0, MAX_FEN)),
+        Field("valid_until", times.end),
+    )
+    return Kind(Layout(fields, record, ("key",)), credit_lines, _no_check, settles=True)
+
+
+def _boxes(sites: frozenset[str], *, allow_demo_keys: bool) -> Kind:
+    fields = (
+        Field("box_id", text(pattern=TOPIC_LEVEL)),
+        Field("site_id", choice(*sorted(sites))),
+        Field("public_key", public_key_field(allow_demo_keys)),
+    )
+    return Kind(Layout(fields, dict, ("box_id",)), boxes, _no_check)
+
+
+_TICKET_NAME = (Field("issuer", text(), required=False, default=""), Field("code", code_text))
+"""Another issuer's ticket by issuer and code; one of this centre by its ticket id in hex and no issuer."""
+
+
+def _ticket_record(hash_key: bytes, column: str, values: Mapping[str, Any]) -> Record:
+    return {"key": _named_ticket(values, hash_key), column: values[column]}
+
+
+def _named_ticket(values: Mapping[str, Any], hash_key: bytes) -> bytes:
+    if values["issuer"]:
+        return external_key(values["issuer"], values["code"], hash_key)
+    try:
+        return ticket_key(bytes.fromhex(values["code"]))
+    except ValueError:
+        raise FieldError("not a ticket id in hex, and no issuer is named", "code") from None
+
+
+def _window(values: Mapping[str, Any], start: str, end: str) -> Record:
+    if values["valid_from"] >= values["valid_until"]:
+        raise FieldError("not after valid_from", "valid_until")
+    return {start: values["valid_from"], end: values["valid_until"]}
+
+
+def _no_check(_connection: Connection, _rows: Sequence[ReadRow], _known: Known) -> Iterator[Problem]:
+    return iter(())
+
+
+def _check_tickets(connection: Connection, rows: Sequence[ReadRow], known: Known) -> Iterator[Problem]:
+    known_products = set(connection.scalars(select(products.c.code)))
+    for row in rows:
+        if row.record["product"] not in known_products:
+            yield problem(row, "product", "no such product")
+        ticket = known.get((row.record["key"],))
+        if ticket is not None and row.record["quantity"] < ticket["refunded"]:
+            yield problem(row, "quantity", f"less than the {ticket['refunded']} refunded already")
+
+
+def _check_known(_connection: Connection, rows: Sequence[ReadRow], known: Known) -> Iterator[Problem]:
+    unknown = (row for row in rows if (row.record["key"],) not in known)
+    return (problem(row, "code", "no such ticket") for row in unknown)
+
+
+def _check_refunds(connection: Connection, rows: Sequence[ReadRow], known: Known) -> Iterator[Problem]:
+    yield from _check_known(connection, rows, known)
+    for row in rows:
+        ticket = known.get((row.record["key"],))
+        if ticket is not None and row.record["refunded"] > ticket["quantity"]:
+            yield problem(row, "refunded", f"more than the ticket's quantity of {ticket['quantity']}")

@@ -1,0 +1,76 @@
+"""From the broker into the store: queued messages share a transaction, receipts go out after its COMMIT."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy import Connection
+
+from admission.policy import Policy
+from central.clock import Clock
+from central.ingest import Reply, ingest
+from central.publishing import Publish
+from central.reconcile import fold
+from central.store import Store
+
+log = logging.getLogger(__name__)
+
+QUEUED_MESSAGES = 1000
+MESSAGES_PER_COMMIT = 32
+
+
+class Intake:
+    """Ingests messages in the order of their arrival; `on_stored` is called after each COMMIT."""
+
+    def __init__(self, store: Store, clock: Clock, publish: Publish, on_stored: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._publish = publish
+        self._on_stored = on_stored
+        self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(QUEUED_MESSAGES)
+
+    def offer(self, topic: str, payload: bytes) -> None:
+        """Queue a message; one too many is dropped, as its box sends it again when no receipt comes."""
+        try:
+            self._queue.put_nowait((topic, payload))
+        except asyncio.QueueFull:
+            log.warning("the queue is full: a message on %s was dropped", topic)
+
+    async def run(self) -> None:
+        """Store what is queued and answer it, until cancelled."""
+        while True:
+            messages = [await self._queue.get()]
+            while len(messages) < MESSAGES_PER_COMMIT and not self._queue.empty():
+                messages.append(self._queue.get_nowait())
+            replies = await self._store.run(partial(self._ingest, messages))
+            self._on_stored()
+            for topic, payload in {reply.topic: reply.payload for reply in replies if reply}.items():
+                self._publish(topic, payload)
+
+    def _ingest(self, messages: list[tuple[str, bytes]], connection: Connection) -> list[Reply | None]:
+        return [ingest(connection, topic, payload, self._clock()) for topic, payload in messages]
+
+
+class Folding:
+    """Folds stored rows soon after they came; `on_folded` is called when counters have changed."""
+
+    def __init__(self, store: Store, policy: Policy, on_folded: Callable[[], None]) -> None:
+        self._store = store
+        self._policy = policy
+        self._on_folded = on_folded
+        self._woken = asyncio.Event()
+
+    def rows_stored(self) -> None:
+        """Note that there is something to fold."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Fold what an earlier process left and what comes, until cancelled."""
+        while True:
+            while await self._store.run(lambda connection: fold(connection, self._policy)):
+                self._on_folded()
+            await self._woken.wait()
+            self._woken.clear()

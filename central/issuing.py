@@ -1,0 +1,135 @@
+"""Sells tickets and writes the codes that visitors carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from admission.codes import Validity, issue_credit_code, issue_ticket_code, ticket_key
+from admission.keys import SigningKey
+from central.rights import next_revision
+from central.schema import products, sales, sold_tickets, tickets
+
+TICKET_ID_BYTES = 12
+CREDIT_CODE_LIFE_S = 24 * 3600
+CREDIT_CODE_SLACK_S = 300
+"""A credit code holds a little before its issue too: a box's clock may be behind."""
+
+
+class UnknownProductError(ValueError):
+    """The product is not one that the centre sells."""
+
+
+class SaleConflictError(ValueError):
+    """The idempotency key was used for another sale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """`count` tickets of one product, each good for `quantity` entries; times in UTC seconds."""
+
+    product: str
+    count: int
+    quantity: int
+    valid_from_s: int
+    valid_until_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class SoldTicket:
+    """A ticket of this centre and all that its code says."""
+
+    ticket_id: bytes
+    product: str
+    validity: Validity
+
+    @property
+    def key(self) -> bytes:
+        """The key under which lists and uses know it."""
+        return ticket_key(self.ticket_id)
+
+    def code(self, key: SigningKey) -> str:
+        """Return the text of its code, the same every time."""
+        return issue_ticket_code(self.ticket_id, self.product, self.validity, key)
+
+
+def sale_id_of(idempotency_key: str) -> bytes:
+    """Return under which id the sale with the client's key is stored."""
+    return blake2b(idempotency_key.encode(), digest_size=16, person=b"sg sale").digest()
+
+
+def sell(
+    connection: Connection, order: Order, sale_id: bytes, now_s: int, new_id: Callable[[], bytes]
+) -> list[SoldTicket]:
+    """Return the tickets of the sale `sale_id`, sold now unless they were before.
+
+    UnknownProductError when there is no such product; SaleConflictError when that sale was another order.
+    """
+    request_hash = blake2b(repr(order).encode(), digest_size=32).digest()
+    known = connection.scalar(select(sales.c.request_hash).where(sales.c.sale_id == sale_id))
+    if known is None:
+        _insert_sale(connection, order, sale_id, request_hash, now_s, new_id)
+    elif known != request_hash:
+        raise SaleConflictError("the idempotency key was used for another sale")
+    return [_sold(row) for row in connection.execute(_SOLD.where(sold_tickets.c.sale_id == sale_id))]
+
+
+def find_sold(connection: Connection, key: bytes) -> SoldTicket | None:
+    """Return the ticket of this centre known under `key`."""
+    row = connection.execute(_SOLD.where(sold_tickets.c.key == key)).first()
+    return None if row is None else _sold(row)
+
+
+def credit_code(subject_id: str, now_s: int, key: SigningKey) -> tuple[str, Validity]:
+    """Return a code for the subject that holds for a day, and its validity."""
+    validity = Validity(now_s - CREDIT_CODE_SLACK_S, now_s + CREDIT_CODE_LIFE_S, now_s)
+    return issue_credit_code(subject_id, validity, key), validity
+
+
+_SOLD = (
+    select(
+        sold_tickets.c.ticket_id,
+        tickets.c.product,
+        tickets.c.valid_from_s,
+        tickets.c.valid_until_s,
+        sales.c.sold_s,
+    )
+    .join_from(sold_tickets, tickets)
+    .join(sales, sales.c.sale_id == sold_tickets.c.sale_id)
+    .order_by(sold_tickets.c.ticket_id)
+)
+
+
+def _sold(row: Any) -> SoldTicket:
+    return SoldTicket(row.ticket_id, row.product, Validity(row.valid_from_s, row.valid_until_s, row.sold_s))
+
+
+def _insert_sale(
+    connection: Connection,
+    order: Order,
+    sale_id: bytes,
+    request_hash: bytes,
+    now_s: int,
+    new_id: Callable[[], bytes],
+) -> None:
+    if connection.scalar(select(products.c.code).where(products.c.code == order.product)) is None:
+        raise UnknownProductError(f"no product {order.product}")
+    row = {
+        "issuer": "",
+        "product": order.product,
+        "quantity": order.quantity,
+        "valid_from_s": order.valid_from_s,
+        "valid_until_s": order.valid_until_s,
+        "revision": next_revision(connection),
+    }
+    ids = [new_id() for _ in range(order.count)]
+    connection.execute(insert(tickets), [{"key": ticket_key(ticket_id), **row} for ticket_id in ids])
+    connection.execute(insert(sales).values(sale_id=sale_id, request_hash=request_hash, sold_s=now_s))
+    connection.execute(
+        insert(sold_tickets),
+        [{"key": ticket_key(ticket_id), "ticket_id": ticket_id, "sale_id": sale_id} for ticket_id in ids],
+    )

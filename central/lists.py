@@ -1,0 +1,169 @@
+"""Builds a site's full list: one immutable SQLite file, the same bytes for the same rights.
+
+The counters and the watermarks are read in one transaction: a box adds only the uses beyond them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from admission.tickets import Basis
+from central.counting import held_by
+from central.rights import current_revision
+from central.schema import credit_lines, fold_positions, memberships, products, tickets, uses
+from sync.protocol import LIST_FORMAT
+
+KEEP_EXPIRED_S = 2 * 24 * 3600
+"""A ticket stays listed that long after its end, so that the gate can say why it refuses."""
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE watermarks (box_id TEXT PRIMARY KEY, seq_no INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE products (
+    code TEXT PRIMARY KEY, name_zh TEXT NOT NULL, name_en TEXT NOT NULL, site_ids TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE tickets (
+    key BLOB PRIMARY KEY, product TEXT NOT NULL, quantity INTEGER NOT NULL, refunded INTEGER NOT NULL,
+    used INTEGER NOT NULL, valid_from_s INTEGER NOT NULL, valid_until_s INTEGER NOT NULL,
+    status TEXT NOT NULL, revision INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE memberships (
+    key BLOB NOT NULL, group_id TEXT NOT NULL, from_s INTEGER NOT NULL, until_s INTEGER NOT NULL,
+    PRIMARY KEY (key, group_id)
+) WITHOUT ROWID;
+CREATE TABLE free_visits (
+    key BLOB NOT NULL, scope TEXT NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (key, scope)
+) WITHOUT ROWID;
+CREATE TABLE credit_lines (
+    key BLOB PRIMARY KEY, limit_fen INTEGER NOT NULL, per_visit_fen INTEGER NOT NULL,
+    outstanding_fen INTEGER NOT NULL, until_s INTEGER NOT NULL, revision INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltList:
+    """What a list's file is and holds: the rights up to `revision`, the uses of `folded` ledger entries."""
+
+    sha256: bytes
+    size_bytes: int
+    revision: int
+    folded: int
+
+
+def build_list(connection: Connection, path: Path, *, site_id: str, version: int, as_of_s: int) -> BuiltList:
+    """Write the list of `site_id` to `path`, flushed to the disk, from one snapshot of the store."""
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    target = sqlite3.connect(part, isolation_level=None)
+    try:
+        _prepare(target)
+        meta = {"site_id": site_id, "version": version, "as_of_s": as_of_s}
+        folded = _fill(connection, target, meta)
+    finally:
+        target.close()
+    digest, size_bytes = _flush(part)
+    part.rename(path)
+    return BuiltList(digest, size_bytes, current_revision(connection), folded)
+
+
+def _prepare(target: sqlite3.Connection) -> None:
+    """Set up an empty file; a crash while it is written leaves a part that nobody reads."""
+    for pragma in ("page_size = 4096", "journal_mode = OFF", "synchronous = OFF"):
+        target.execute(f"PRAGMA {pragma}")
+    target.executescript(_SCHEMA)
+    target.execute(f"PRAGMA user_version = {LIST_FORMAT}")
+
+
+def _fill(connection: Connection, target: sqlite3.Connection, meta: dict[str, Any]) -> int:
+    """Copy everything, sorted by key so that the pages are full; return the number of folded ledger entries."""
+    positions = _rows(connection, select(fold_positions.c.box_id, fold_positions.c.seq_no))
+    watermarks = sorted(positions)
+    target.execute("BEGIN")
+    _insert(target, "meta", 2, iter(sorted(meta.items())))
+    _insert(target, "watermarks", 2, iter(watermarks))
+    _insert(target, "products", 4, _products(connection))
+    _insert(target, "tickets", 9, _tickets(connection, meta["as_of_s"] - KEEP_EXPIRED_S))
+    _insert(target, "memberships", 4, _memberships(connection, meta["as_of_s"]))
+    _insert(target, "free_visits", 3, _free_visits(connection))
+    _insert(target, "credit_lines", 6, _credit_lines(connection))
+    target.execute("COMMIT")
+    return sum(seq_no for _, seq_no in watermarks)
+
+
+def _insert(target: sqlite3.Connection, table: str, width: int, rows: Iterator[tuple[Any, ...]]) -> None:
+    places = ", ".join("?" * width)
+    target.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608 - names from this module
+
+
+def _rows(connection: Connection, query: Any) -> Iterator[tuple[Any, ...]]:
+    return (tuple(row) for row in connection.execute(query.execution_options(yield_per=5000)))
+
+
+def _products(connection: Connection) -> Iterator[tuple[Any, ...]]:
+    columns = (products.c.code, products.c.name_zh, products.c.name_en, products.c.site_ids)
+    return _rows(connection, select(*columns).order_by(products.c.code))
+
+
+def _tickets(connection: Connection, expired_since_s: int) -> Iterator[tuple[Any, ...]]:
+    held = held_by(Basis.TICKET, uses.c.key).subquery()
+    query = (
+        select(
+            tickets.c.key,
+            tickets.c.product,
+            tickets.c.quantity,
+            tickets.c.refunded,
+            func.coalesce(held.c.used, 0),
+            tickets.c.valid_from_s,
+            tickets.c.valid_until_s,
+            tickets.c.status,
+            tickets.c.revision,
+        )
+        .join_from(tickets, held, tickets.c.key == held.c.key, isouter=True)
+        .where(tickets.c.valid_until_s > expired_since_s)
+        .order_by(tickets.c.key)
+    )
+    return _rows(connection, query)
+
+
+def _memberships(connection: Connection, as_of_s: int) -> Iterator[tuple[Any, ...]]:
+    columns = (memberships.c.key, memberships.c.group_id, memberships.c.from_s, memberships.c.until_s)
+    query = select(*columns).where(memberships.c.until_s > as_of_s)
+    return _rows(connection, query.order_by(memberships.c.key, memberships.c.group_id))
+
+
+def _free_visits(connection: Connection) -> Iterator[tuple[Any, ...]]:
+    held = held_by(Basis.FREE_VISIT, uses.c.key, uses.c.scope).subquery()
+    return _rows(connection, select(held.c.key, held.c.scope, held.c.used).order_by(held.c.key, held.c.scope))
+
+
+def _credit_lines(connection: Connection) -> Iterator[tuple[Any, ...]]:
+    held = held_by(Basis.CREDIT_LINE, uses.c.key).subquery()
+    query = (
+        select(
+            credit_lines.c.key,
+            credit_lines.c.limit_fen,
+            credit_lines.c.per_visit_fen,
+            func.coalesce(held.c.fare_fen, 0),
+            credit_lines.c.until_s,
+            credit_lines.c.revision,
+        )
+        .join_from(credit_lines, held, credit_lines.c.key == held.c.key, isouter=True)
+        .order_by(credit_lines.c.key)
+    )
+    return _rows(connection, query)
+
+
+def _flush(path: Path) -> tuple[bytes, int]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        os.fsync(file.fileno())
+        return digest, file.tell()

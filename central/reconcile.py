@@ -1,0 +1,181 @@
+"""Folds the raw ledger into uses, closings, conflicts and charges: idempotent, and the same in any order of arrival."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
+from itertools import chain
+from typing import Any, assert_never
+
+import msgspec
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select
+
+from admission.events import (
+    Admitted,
+    Closed,
+    Entry,
+    EpochOpened,
+    EventError,
+    Incident,
+    Resumed,
+)
+from admission.policy import Policy
+from admission.tickets import Basis, Outcome
+from central.entries import entry_at
+from central.judging import FoldedUse, Right, conflicts_of, is_charged
+from central.schema import (
+    boxes,
+    charges,
+    closings,
+    conflicts,
+    credit_lines,
+    fold_positions,
+    incidents,
+    ledger,
+    resumptions,
+    tickets,
+    uses,
+)
+from central.sql import chunks, insert_new, rows_by_key
+
+FORK = "fork"
+_ROWS_PER_FOLD = 2000
+
+
+def fold(connection: Connection, policy: Policy) -> int:
+    """Fold the next raw rows of every box and return how many there were; 0 when all are folded."""
+    rows: list[Row[Any]] = []
+    for box_id, position in _behind(connection):
+        query = select(ledger).where(ledger.c.box_id == box_id, ledger.c.seq_no > position)
+        rows += connection.execute(query.order_by(ledger.c.seq_no).limit(_ROWS_PER_FOLD))
+    if rows:
+        keys = _store_events(connection, rows)
+        settle(connection, keys, policy)
+        _move_positions(connection, {row.box_id: row.seq_no for row in rows})
+    return len(rows)
+
+
+def forget(connection: Connection) -> None:
+    """Delete everything that was folded, so that it can be folded again from the raw rows."""
+    for table in (uses, closings, resumptions, conflicts, charges, fold_positions):
+        connection.execute(delete(table))
+    connection.execute(delete(incidents).where(incidents.c.kind != FORK))
+
+
+def settle(connection: Connection, keys: Collection[bytes], policy: Policy) -> None:
+    """Judge all uses of `keys` afresh: write their conflicts and charges."""
+    for chunk in chunks(sorted(set(keys))):
+        known = _uses_of(connection, chunk)
+        rights = _rights_of(connection, chunk)
+        found = [
+            conflict
+            for key, key_uses in known.items()
+            for conflict in conflicts_of(key_uses, rights.get(key, Right()), policy)
+        ]
+        connection.execute(delete(conflicts).where(conflicts.c.key.in_(chunk)))
+        if found:
+            connection.execute(insert(conflicts), [asdict(conflict) for conflict in found])
+        insert_new(connection, charges, [_charge(use) for use in chain(*known.values()) if is_charged(use)])
+
+
+def settle_used(connection: Connection, keys: Sequence[bytes], policy: Policy) -> None:
+    """Judge the uses of those of `keys` that have any: after a change of rights, most have none."""
+    used = {row.key for row in rows_by_key(connection, uses.c.key, sorted(keys), uses.c.key)}
+    settle(connection, used, policy)
+
+
+def _charge(use: FoldedUse) -> dict[str, Any]:
+    return {"admission_id": use.admission_id, "key": use.key, "fare_fen": use.fare_fen}
+
+
+def _behind(connection: Connection) -> list[tuple[str, int]]:
+    """Return the boxes with rows to fold, each with its position."""
+    head = select(func.max(ledger.c.seq_no)).where(ledger.c.box_id == boxes.c.box_id).scalar_subquery()
+    position = func.coalesce(fold_positions.c.seq_no, 0)
+    query = (
+        select(boxes.c.box_id, position)
+        .join_from(boxes, fold_positions, boxes.c.box_id == fold_positions.c.box_id, isouter=True)
+        .where(head > position)
+        .order_by(boxes.c.box_id)
+    )
+    return [(box_id, seq_no) for box_id, seq_no in connection.execute(query)]
+
+
+def _move_positions(connection: Connection, positions: dict[str, int]) -> None:
+    connection.execute(delete(fold_positions).where(fold_positions.c.box_id.in_(list(positions))))
+    rows = [{"box_id": box_id, "seq_no": seq_no} for box_id, seq_no in positions.items()]
+    connection.execute(insert(fold_positions), rows)
+
+
+def _store_events(connection: Connection, rows: Sequence[Row[Any]]) -> set[bytes]:
+    """Store what the raw rows say and return the keys whose uses they touch."""
+    new: dict[Table, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        try:
+            entry = entry_at(row.entry, row.seq_no)
+        except EventError:
+            continue  # ingest has set it aside, where people see it
+        for table, record in _records(row, entry):
+            new[table].append(record)
+    for table, records in new.items():
+        insert_new(connection, table, records)
+    admissions = sorted({record["admission_id"] for record in (*new[uses], *new[closings])})
+    return {row.key for row in rows_by_key(connection, uses.c.admission_id, admissions, uses.c.key)}
+
+
+def _records(row: Row[Any], entry: Entry) -> Iterator[tuple[Table, dict[str, Any]]]:
+    """Yield the row that the entry adds to a folded table, if it adds one."""
+    where = {"box_id": row.box_id, "seq_no": row.seq_no, "at_ms": entry.at_ms}
+    match entry.event:
+        case Admitted() as admitted:
+            said = msgspec.structs.asdict(admitted)
+            del said["keep_until_s"]
+            yield uses, {**said, **where, "site_id": row.site_id}
+        case Closed(admission_id, outcome):
+            yield closings, {**where, "admission_id": admission_id, "outcome": outcome}
+        case Resumed(admission_id, lane_id):
+            yield resumptions, {**where, "admission_id": admission_id, "lane_id": lane_id}
+        case Incident(lane_id, what):
+            yield incidents, {**where, "kind": what.name.lower(), "lane_id": lane_id}
+        case EpochOpened():
+            return
+        case _:
+            assert_never(entry.event)
+
+
+def _uses_of(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, list[FoldedUse]]:
+    """Return the uses of each of `keys`, with their closings."""
+    query = select(uses, closings.c.outcome, closings.c.at_ms.label("closed_ms")).join_from(
+        uses, closings, uses.c.admission_id == closings.c.admission_id, isouter=True
+    )
+    rows: dict[bytes, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(query.where(uses.c.key.in_(keys))):
+        rows[row.admission_id].append(row)
+    found: dict[bytes, list[FoldedUse]] = defaultdict(list)
+    for same in rows.values():
+        found[same[0].key].append(_folded_use(same))
+    return found
+
+
+def _folded_use(rows: Sequence[Row[Any]]) -> FoldedUse:
+    """Return the use that `rows` hold, one for each of its closings."""
+    use = rows[0]
+    return FoldedUse(
+        admission_id=use.admission_id,
+        key=use.key,
+        basis=Basis(use.basis),
+        scope=use.scope,
+        site_id=use.site_id,
+        quantity=use.quantity,
+        fare_fen=use.fare_fen,
+        at_ms=use.at_ms,
+        closed=tuple((Outcome(row.outcome), row.closed_ms) for row in rows if row.outcome is not None),
+    )
+
+
+def _rights_of(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, Right]:
+    sold = select(tickets.c.key, tickets.c.quantity, tickets.c.refunded).where(tickets.c.key.in_(keys))
+    lines = select(credit_lines.c.key, credit_lines.c.limit_fen).where(credit_lines.c.key.in_(keys))
+    found = {row.key: Right(quantity=row.quantity, refunded=row.refunded) for row in connection.execute(sold)}
+    return found | {row.key: Right(limit_fen=row.limit_fen) for row in connection.execute(lines)}

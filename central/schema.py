@@ -1,0 +1,285 @@
+"""The centre's tables. What the boxes said is kept raw; what follows from it is folded and can be folded again.
+
+Times are UTC: `_s` seconds, `_ms` milliseconds. Keys, ids and hashes are bytes.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+
+class Bytes(LargeBinary):
+    """Bytes handed to the driver as they are: wrapping each value costs more than storing it."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        """No conversion."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        """No conversion."""
+
+
+store_facts = Table(
+    "store_facts",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+    comment="What the store says of itself: store_id, revision.",
+)
+
+# Rights: what was sold or imported. Every row has the revision of the change that wrote it last.
+
+products = Table(
+    "products",
+    metadata,
+    Column("code", String(64), primary_key=True),
+    Column("name_zh", Text, nullable=False),
+    Column("name_en", Text, nullable=False),
+    Column("site_ids", Text, nullable=False, comment="a JSON array, sorted"),
+    Column("revision", BigInteger, nullable=False),
+)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("key", Bytes(16), primary_key=True),
+    Column("issuer", String(64), nullable=False, comment="empty: this centre"),
+    Column("product", ForeignKey("products.code"), nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("refunded", Integer, nullable=False, server_default="0"),
+    Column("valid_from_s", BigInteger, nullable=False),
+    Column("valid_until_s", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False, server_default="valid"),
+    Column("revision", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+sales = Table(
+    "sales",
+    metadata,
+    Column("sale_id", Bytes(16), primary_key=True, comment="the hash of the client's idempotency key"),
+    Column("request_hash", Bytes(32), nullable=False),
+    Column("sold_s", BigInteger, nullable=False),
+)
+
+sold_tickets = Table(
+    "sold_tickets",
+    metadata,
+    Column("key", ForeignKey("tickets.key"), primary_key=True),
+    Column("ticket_id", Bytes(32), nullable=False, unique=True),
+    Column("sale_id", ForeignKey("sales.sale_id"), nullable=False, index=True),
+    comment="Tickets of this centre: what their codes are made from again.",
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("key", Bytes(16), primary_key=True),
+    Column("group_id", String(64), primary_key=True),
+    Column("from_s", BigInteger, nullable=False),
+    Column("until_s", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+credit_lines = Table(
+    "credit_lines",
+    metadata,
+    Column("key", Bytes(16), primary_key=True),
+    Column("limit_fen", BigInteger, nullable=False),
+    Column("per_visit_fen", BigInteger, nullable=False),
+    Column("until_s", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Boxes, and what they sent, byte for byte.
+
+boxes = Table(
+    "boxes",
+    metadata,
+    Column("box_id", String(64), primary_key=True),
+    Column("site_id", String(64), nullable=False),
+    Column("public_key", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+)
+
+presence = Table(
+    "presence",
+    metadata,
+    Column("box_id", ForeignKey("boxes.box_id"), primary_key=True),
+    Column("session", Text, nullable=False),
+    Column("online", Boolean, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, comment="by the box's clock"),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("health", Text, nullable=False, comment="a JSON object, or null"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("box_id", String(64), primary_key=True),
+    Column("seq_no", BigInteger, primary_key=True),
+    Column("site_id", String(64), nullable=False),
+    Column("epoch", Bytes, nullable=False),
+    Column("entry", Bytes, nullable=False),
+    Column("hash", Bytes(32), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+diary = Table(
+    "diary",
+    metadata,
+    Column("box_id", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("site_id", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("lane_id", String(64), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("key", Bytes, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("diary_at", "at_ms"),
+    sqlite_with_rowid=False,
+)
+
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("box_id", String(64), primary_key=True),
+    Column("stream", String(16), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("problem", Text, nullable=False),
+    Column("entry", Bytes, nullable=False),
+    comment="Signed entries that this version cannot read.",
+)
+
+forks = Table(
+    "forks",
+    metadata,
+    Column("box_id", String(64), primary_key=True),
+    Column("digest", Bytes(32), primary_key=True, comment="SHA-256 of the message"),
+    Column("seq_no", BigInteger, nullable=False, comment="where the box's history leaves ours"),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("message", Bytes, nullable=False),
+)
+
+rejections = Table(
+    "rejections",
+    metadata,
+    Column("topic", String(255), primary_key=True),
+    Column("problem", String(64), primary_key=True),
+    Column("detail", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    comment="Messages that could not be believed, by topic and kind.",
+)
+
+# Folded from the ledger: may be deleted and folded again.
+
+fold_positions = Table(
+    "fold_positions",
+    metadata,
+    Column("box_id", String(64), primary_key=True),
+    Column("seq_no", BigInteger, nullable=False),
+)
+
+uses = Table(
+    "uses",
+    metadata,
+    Column("admission_id", Bytes, primary_key=True),
+    Column("key", Bytes(16), nullable=False),
+    Column("basis", Integer, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("site_id", String(64), nullable=False),
+    Column("box_id", String(64), nullable=False),
+    Column("lane_id", String(64), nullable=False),
+    Column("seq_no", BigInteger, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("fare_fen", BigInteger, nullable=False),
+    Column("risk", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("list_version", BigInteger, nullable=False),
+    Column("policy_version", Text, nullable=False),
+    Index("uses_key", "key"),
+    Index("uses_at", "at_ms"),
+)
+
+closings = Table(
+    "closings",
+    metadata,
+    Column("admission_id", Bytes, primary_key=True),
+    Column("outcome", Integer, primary_key=True),
+    Column("box_id", String(64), nullable=False),
+    Column("seq_no", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+resumptions = Table(
+    "resumptions",
+    metadata,
+    Column("box_id", String(64), primary_key=True),
+    Column("seq_no", BigInteger, primary_key=True),
+    Column("admission_id", Bytes, nullable=False),
+    Column("lane_id", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("box_id", String(64), primary_key=True),
+    Column("seq_no", BigInteger, primary_key=True),
+    Column("kind", String(16), primary_key=True, comment="an outcome, or fork (which is not folded)"),
+    Column("lane_id", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("admission_id", Bytes, primary_key=True, comment="the use in excess"),
+    Column("key", Bytes(16), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("first_admission_id", Bytes, nullable=False, comment="the use that stands; empty: none"),
+    Column("cost_fen", BigInteger, nullable=False),
+    Index("conflicts_key", "key"),
+)
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("admission_id", Bytes, primary_key=True),
+    Column("key", Bytes(16), nullable=False),
+    Column("fare_fen", BigInteger, nullable=False),
+)
+
+# Lists as they were built.
+
+lists = Table(
+    "lists",
+    metadata,
+    Column("site_id", String(64), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("as_of_s", BigInteger, nullable=False),
+    Column("sha256", Bytes(32), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False, comment="of the rights it holds"),
+    Column("folded", BigInteger, nullable=False, comment="ledger entries its counters include"),
+)

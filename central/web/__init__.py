@@ -1,0 +1,1 @@
+"""The centre's HTTP API and its console."""

@@ -1,0 +1,29 @@
+"""What the routes work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from admission.policy import Policy
+from central.clock import Clock
+from central.keys import CentreKeys
+from central.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """The running centre: `rights_changed` is called after every COMMIT that changed rights.
+
+    `new_ticket_id` must never return the same bytes again, nor any that could be guessed.
+    """
+
+    store: Store
+    policy: Policy
+    keys: CentreKeys
+    lists: Path
+    allow_demo_keys: bool
+    clock: Clock
+    new_ticket_id: Callable[[], bytes]
+    rights_changed: Callable[[], None]

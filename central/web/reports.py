@@ -1,0 +1,67 @@
+"""Routes that tell what the centre knows."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from central.reports import Wanted, admissions, conflict_rows, refusals
+from central.summary import summary
+from central.web.centre import Centre
+from central.web.errors import ApiError, json_response
+
+_DEFAULT_LIMIT = 100
+_MAX_LIMIT = 10_000
+
+
+class ReportRoutes:
+    """The summary, and single admissions, refusals and conflicts."""
+
+    def __init__(self, centre: Centre) -> None:
+        self._centre = centre
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes to add to the application."""
+        return [
+            web.get("/v1/summary", self._summary),
+            web.get("/v1/admissions", self._admissions),
+            web.get("/v1/refusals", self._refusals),
+            web.get("/v1/conflicts", self._conflicts),
+        ]
+
+    async def _summary(self, request: web.Request) -> web.Response:
+        centre = self._centre
+        found = await centre.store.read(lambda connection: summary(connection, centre.policy, centre.clock()))
+        return json_response(found)
+
+    async def _admissions(self, request: web.Request) -> web.Response:
+        wanted = _wanted(request)
+        rows = await self._centre.store.read(lambda connection: admissions(connection, wanted))
+        return json_response({"admissions": rows})
+
+    async def _refusals(self, request: web.Request) -> web.Response:
+        wanted = _wanted(request)
+        rows = await self._centre.store.read(lambda connection: refusals(connection, wanted))
+        return json_response({"refusals": rows})
+
+    async def _conflicts(self, request: web.Request) -> web.Response:
+        limit = _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
+        rows = await self._centre.store.read(lambda connection: conflict_rows(connection, limit))
+        return json_response({"conflicts": rows})
+
+
+def _wanted(request: web.Request) -> Wanted:
+    """Return what `key` (hex), `since` (UTC milliseconds) and `limit` ask for."""
+    text = request.query.get("key")
+    try:
+        key = None if text is None else bytes.fromhex(text)
+    except ValueError:
+        raise ApiError(422, "invalid_request", "a key is written in hex", "key") from None
+    since_ms = _number(request, "since", 0, 1 << 60)
+    return Wanted(key, since_ms, _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT))
+
+
+def _number(request: web.Request, name: str, default: int, most: int) -> int:
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
+        raise ApiError(422, "invalid_request", f"a whole number up to {most}", name)
+    return int(text)
