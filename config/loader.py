@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -30,7 +30,7 @@ def load(text: str, kind: type[_T]) -> _T:
     problems = tuple(_struct_problems(table, kind, ""))
     if problems:
         raise SettingsError(problems)
-    return msgspec.convert(table, kind)
+    return msgspec.convert(table, kind)  # what passed field by field converts as a whole
 
 
 def _struct_problems(table: Any, kind: type[msgspec.Struct], path: str) -> Iterator[str]:
@@ -39,7 +39,7 @@ def _struct_problems(table: Any, kind: type[msgspec.Struct], path: str) -> Itera
         yield f"{path}: expected a table"
         return
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    for name in table.keys() - fields.keys():
+    for name in sorted(table.keys() - fields.keys()):
         yield f"{_join(path, name)}: unknown setting; known here: {', '.join(sorted(fields))}"
     for name, field in fields.items():
         yield from _field_problems(table.get(name, _MISSING), field, _join(path, name))
@@ -62,14 +62,20 @@ def _value_problems(value: Any, kind: Any, path: str) -> Iterator[str]:
     elif not isinstance(value, list):
         yield f"{path}: expected a list of tables"
     else:
-        for number, item in enumerate(value):
-            yield from _struct_problems(item, struct, f"{path}[{number}]")
+        in_items = [
+            problem
+            for number, item in enumerate(value)
+            for problem in _struct_problems(item, struct, f"{path}[{number}]")
+        ]
+        yield from in_items or _conversion_problems(value, kind, path)  # the list's own bounds, as its length
 
 
 def _struct_within(kind: Any) -> tuple[type[msgspec.Struct] | None, bool]:
     """Return the one struct in `kind` (a struct, an optional struct, or a list or tuple of it), and if it repeats."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind, False
+    if get_origin(kind) is Annotated:
+        return _struct_within(get_args(kind)[0])
     origin, parts = get_origin(kind), [part for part in get_args(kind) if part not in (type(None), ...)]
     if len(parts) != 1 or origin not in (list, tuple, Union, types.UnionType):
         return None, False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -11,6 +13,8 @@ import msgspec
 from admission.policy import CreditLimits, FreeVisit, OfflineLimits, Policy, Scope, Site
 from admission.tickets import Basis
 from config.loader import SettingsError, load
+
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 
 _BASES = {"free_visit": Basis.FREE_VISIT, "credit_line": Basis.CREDIT_LINE}
 
@@ -25,7 +29,7 @@ class SiteTable(msgspec.Struct, frozen=True, kw_only=True):
     name_zh: str
     name_en: str
     state_owned: bool
-    admission_fare_fen: int
+    admission_fare_fen: NotNegative
     """What one admission costs on credit, in fen."""
 
 
@@ -41,7 +45,8 @@ class FreeVisitTable(msgspec.Struct, frozen=True, kw_only=True):
     """First local day, as a TOML date."""
     last_day: dt.date
     """Last local day, inclusive."""
-    quantity: int = 1
+    quantity: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """How many visits are free."""
     clause: str
     """The text that grants this, shown to staff."""
 
@@ -49,16 +54,16 @@ class FreeVisitTable(msgspec.Struct, frozen=True, kw_only=True):
 class CreditTable(msgspec.Struct, frozen=True, kw_only=True):
     """Floor limits for credit while the centre is not asked."""
 
-    per_subject_fen: int
-    per_box_day_fen: int
-    max_list_age_h: int
+    per_subject_fen: NotNegative
+    per_box_day_fen: NotNegative
+    max_list_age_h: NotNegative
 
 
 class OfflineTable(msgspec.Struct, frozen=True, kw_only=True):
     """Floor limits for signed tickets that the list does not know, per box and local day."""
 
-    unlisted_per_day: int
-    bootstrap_per_day: int
+    unlisted_per_day: NotNegative
+    bootstrap_per_day: NotNegative
     """The same while the box has no list at all."""
 
 
@@ -70,7 +75,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     """IANA name of the sites' time zone."""
     subject_order: tuple[str, ...]
     """Which right of a person is spent first: free_visit, credit_line."""
-    resume_within_s: int
+    resume_within_s: NotNegative
     """How long after an interrupted admission the same visitor may go on at the same lane."""
     sites: tuple[SiteTable, ...]
     free_visits: tuple[FreeVisitTable, ...] = ()
@@ -136,16 +141,11 @@ def _free_visit(table: FreeVisitTable) -> FreeVisit:
 
 def _site_problems(document: PolicyDocument) -> list[str]:
     ids = [site.id for site in document.sites]
-    problems = [f"sites: {name!r} stands there twice" for name in sorted(set(ids)) if ids.count(name) > 1]
+    problems = _twice("sites", ids)
     problems += [
         f"sites[{number}].parent: no site is called {site.parent!r}"
         for number, site in enumerate(document.sites)
         if site.parent and site.parent not in ids
-    ]
-    problems += [
-        f"sites[{number}].admission_fare_fen: {site.admission_fare_fen} is below zero"
-        for number, site in enumerate(document.sites)
-        if site.admission_fare_fen < 0
     ]
     try:
         ZoneInfo(document.timezone)
@@ -155,16 +155,28 @@ def _site_problems(document: PolicyDocument) -> list[str]:
 
 
 def _order_problems(document: PolicyDocument) -> list[str]:
-    return [
+    problems = _twice("subject_order", document.subject_order)
+    problems += [
         f"subject_order: {name!r} is none of {', '.join(_BASES)}"
         for name in document.subject_order
         if name not in _BASES
     ]
+    return problems
 
 
 def _window_problems(document: PolicyDocument) -> list[str]:
-    return [
-        f"free_visits[{number}].last_day: {free.last_day} lies before first_day {free.first_day}"
-        for number, free in enumerate(document.free_visits)
-        if free.last_day < free.first_day
-    ]
+    problems = _twice(
+        "free_visits", [free.id for free in document.free_visits]
+    )  # ids name what is counted together
+    for number, free in enumerate(document.free_visits):
+        if free.last_day < free.first_day:
+            problems.append(
+                f"free_visits[{number}].last_day: {free.last_day} lies before first_day {free.first_day}"
+            )
+        if free.last_day == dt.date.max:
+            problems.append(f"free_visits[{number}].last_day: {free.last_day} has no day after it")
+    return problems
+
+
+def _twice(where: str, names: Sequence[str]) -> list[str]:
+    return [f"{where}: {name!r} stands there twice" for name in sorted(set(names)) if names.count(name) > 1]

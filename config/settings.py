@@ -45,6 +45,8 @@ class CentreTable(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     password_file: str = ""
     """File that holds the broker's password; empty for none."""
+    list_token_file: str = ""
+    """File that holds the token with which lists are fetched; empty for none."""
     keepalive_s: Annotated[int, msgspec.Meta(ge=2, le=300)] = 15
     """A silent link is noticed after one to two of these, in seconds."""
 
@@ -172,7 +174,10 @@ def _key_problems(settings: Settings) -> list[str]:
             continue
         if key.is_demo and settings.profile is not Profile.DEMO:
             problems.append(f"{where}: a demo key proves nothing; it is refused outside the demo profile")
-    return problems
+    ids = [table.key.partition(":")[0] for table in settings.issuer_keys]
+    return problems + [
+        f"issuer_keys: id {name} stands there twice" for name in sorted(set(ids)) if ids.count(name) > 1
+    ]
 
 
 def _lane_problems(settings: Settings) -> list[str]:

@@ -207,16 +207,18 @@ class Casting:
         return (PREFIX + base45.encode(bytes(raw))).decode("ascii")
 
 
-def line_up(stories: Sequence[Story], lanes: Sequence[str], rng: random.Random) -> Iterator[Guest]:
+def line_up(
+    stories: Sequence[Story], lanes: Sequence[str], rng: random.Random, *, first: int = 1
+) -> Iterator[Guest]:
     """Yield all visitors in one order: each story in its own, mingled with the others, in turn at the lanes.
 
-    A copy comes to another lane than its original.
+    A copy comes to another lane than its original. The visitors are numbered from `first`.
     """
     order = [number for number, story in enumerate(stories) for _ in story]
     rng.shuffle(order)
     told = [0] * len(stories)
     last: dict[int, Guest] = {}
-    for count, number in enumerate(order):
+    for count, number in enumerate(order, first - 1):
         visit = stories[number][told[number]]
         told[number] += 1
         before = last.get(number)

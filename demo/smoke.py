@@ -17,7 +17,8 @@ from demo.audit import Findings, audit, read_books, read_witness
 from demo.cast import Casting, Guest, line_up
 from demo.processes import StartError, resident_mb, run_until_done
 from demo.street import draw, draw_empty
-from demo.world import PROJECT, SITE_ID, World
+from demo.witness_log import WitnessLog
+from demo.world import PROJECT, World
 
 LANES = ("1", "2")
 STORIES = {
@@ -42,6 +43,7 @@ SILENT_MS = 3000
 CUT_AT, KILL_AGENT_AT, RESTORE_AT, KILL_BROKER_AT = 1 / 3, 0.5, 2 / 3, 0.8
 LOOK_EVERY_S = 0.1
 PLAY_TIMEOUT_S = 240.0
+LIST_TIMEOUT_S = 30.0
 AGREE_TIMEOUT_S = 30.0
 
 
@@ -58,19 +60,14 @@ class Progress:
     """Follows the witness's log as it grows."""
 
     def __init__(self, log: Path) -> None:
-        self._log = log
-        self._read = 0
+        self._log = WitnessLog(log)
         self.left = 0
         self.is_finished = False
 
     def look(self) -> None:
         """Take in what was written since the last look."""
-        with self._log.open("rb") as log:
-            log.seek(self._read)
-            *lines, rest = log.read().split(b"\n")
-            self._read = log.tell() - len(rest)
-        for line in lines:
-            what = json.loads(line)["what"]
+        for fact in self._log.news():
+            what = fact["what"]
             self.left += what == "left"
             self.is_finished |= what == "finished"
 
@@ -141,12 +138,8 @@ async def _play(world: World, visitors: int) -> Faults:
 
 async def _until_listed(world: World) -> None:
     """Wait until the box has the list that holds everything sold so far."""
-    async with asyncio.timeout(30), world.back_office as office:
-        while True:
-            sites = {site["site_id"]: site["list_version"] for site in (await office.summary())["sites"]}
-            state = await world.box_state()
-            if state and state["box"]["list_version"] == sites[SITE_ID] > 0:
-                return
+    async with asyncio.timeout(LIST_TIMEOUT_S):
+        while not await world.is_listed():
             await asyncio.sleep(0.1)
 
 

@@ -30,12 +30,13 @@ def draw(guests: Iterable[Guest], folder: Path, seed: int) -> Iterator[str]:
     """Draw the guests, on all cores, and yield the script's line for each in their order."""
     # Forking a process that has threads can leave their locks held for ever.
     with ProcessPoolExecutor(RENDERERS, mp_context=get_context("spawn")) as renderers:
-        futures = [renderers.submit(_draw_one, guest, folder, seed + n) for n, guest in enumerate(guests)]
+        futures = [renderers.submit(draw_one, guest, folder, seed + n) for n, guest in enumerate(guests)]
         for future in futures:
             yield future.result()
 
 
-def _draw_one(guest: Guest, folder: Path, seed: int) -> str:
+def draw_one(guest: Guest, folder: Path, seed: int) -> str:
+    """Draw one guest with one thread; return the script's line for it."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng(seed)
     medium = Medium.PAPER if rng.random() < 0.3 else Medium.PHONE

@@ -50,6 +50,7 @@ class World:
         lanes: Sequence[str],
         *,
         release_timeout_ms: int,
+        min_interval_ms: int = MIN_INTERVAL_MS,
         cameras: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
@@ -58,10 +59,12 @@ class World:
         self.witness_log = folder / "witness.jsonl"
         self.agent_log = folder / "agent.log"
         self.centre_store = folder / "centre" / "centre.db"
+        self.box_store = folder / "box" / "box.db"
         self.box_port = free_port()
         self.centre_port = free_port()
         self._broker_port = free_port()
         self._release_timeout_ms = release_timeout_ms
+        self._min_interval_ms = min_interval_ms
         self._cameras = cameras
         self._ports: dict[str, dict[str, int]] = {}
         self._keys_texts: dict[str, str] = {}
@@ -107,9 +110,13 @@ class World:
         await self._start_hardware()
         await self._register()
 
+    async def start_agent(self) -> None:
+        """Start the box, and start it again whenever it ends."""
+        await self._start(self.agent)
+
     async def start_box(self) -> None:
         """Start the box and wait until its service answers."""
-        await self._start(self.agent)
+        await self.start_agent()
         await until_listening("the box", self.box_port, READY_TIMEOUT_S)
 
     async def box_state(self) -> dict[str, Any] | None:
@@ -123,6 +130,13 @@ class World:
                 return state
         except (aiohttp.ClientError, TimeoutError):
             return None
+
+    async def is_listed(self) -> bool:
+        """Whether the box has the newest list that the centre has built."""
+        async with self.back_office as office:
+            sites = {site["site_id"]: site["list_version"] for site in (await office.summary())["sites"]}
+        state = await self.box_state()
+        return state is not None and state["box"]["list_version"] == sites[SITE_ID] > 0
 
     def cut(self, *, silent_ms: int) -> None:
         """Cut the box's network: silence first, as a dead switch does it, then resets."""
@@ -142,7 +156,7 @@ class World:
         """Start cameras, turnstiles and visitors: a process that knows nothing of ours."""
         command = [sys.executable, "-I", str(PROJECT / "simulator" / "witness.py"), "--follow"]
         command += ["--script", str(self.script), "--log", str(self.witness_log)]
-        command += ["--min-interval-ms", str(MIN_INTERVAL_MS)]
+        command += ["--min-interval-ms", str(self._min_interval_ms)]
         for lane in self.lanes:
             command += ["--lane", f"{lane}:0:0"]
         witness = Child("witness", command, self.folder / "witness.err", wants_stdout=True)

@@ -167,15 +167,14 @@ class App:
     def _make_link(self, folder: Path, state_dir: Path) -> CentreLink:
         settings, centre = self._settings, self._settings.centre
         keys = {key_id: key.key for key_id, key in list_keys(settings).items()}
+        fetcher = Fetcher(centre.url, _secret(folder, centre.list_token_file))
         return CentreLink(
             Broker(
                 host=centre.broker_host,
                 port=centre.broker_port,
                 client_id=f"box-{settings.site_id}-{settings.box_id}",
                 username=centre.username,
-                password=(folder / centre.password_file).read_text("utf-8").strip()
-                if centre.password_file
-                else "",
+                password=_secret(folder, centre.password_file),
                 keepalive_s=centre.keepalive_s,
             ),
             BoxIdentity(
@@ -184,7 +183,7 @@ class App:
                 self._session,
             ),
             self._outbox,
-            Downlink(self._shelf, Fetcher(centre.url).fetch, settings.site_id, keys.get, _random),
+            Downlink(self._shelf, fetcher.fetch, settings.site_id, keys.get, _random),
             self._health,
             self._clock.wall_ms,
             _random,
@@ -254,6 +253,11 @@ def _camera_source(lane_id: str, table: CameraTable) -> CameraSource:
         )
     )
     return CameraSource(f"camera {lane_id}", camera, CascadeDecoder(), Presentation())
+
+
+def _secret(folder: Path, name: str) -> str:
+    """Return the one line that a secret file holds; empty when no file is named."""
+    return (folder / name).read_text("utf-8").strip() if name else ""
 
 
 def _hash_key(path: Path) -> bytes:

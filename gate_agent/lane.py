@@ -143,6 +143,10 @@ class Lane:
         return decide(credential, facts, self._rules.policy, now_ms)
 
     async def _release(self, admission_id: bytes, scan: Scan) -> None:
+        if not passage.may_release(self._state):
+            # The turnstile went while the use was committed. Nobody was let in: the same code goes on with it soon.
+            await self._close(admission_id, Outcome.UNKNOWN)
+            return
         self._admission_id = admission_id
         await self._take(TurnstileSignal(Signal.RELEASE, admission_id))
         wait_s = self._release_timeout_ms / 1000 + CONTROLLER_GRACE_S
@@ -193,8 +197,8 @@ class Lane:
         """Take word of an admission that was closed here before, or that an earlier process had let in."""
         if report.signal is Signal.PASSED and report.admission_id is not None:
             await self._close(report.admission_id, Outcome.PASSED)
-        elif report.signal is Signal.CLOSED:
-            await self._take(TurnstileSignal(Signal.CLOSED))
+        elif self._admission_id is None or self._state is State.LOST:
+            await self._take(TurnstileSignal(report.signal))
 
     async def _close(self, admission_id: bytes, outcome: Outcome) -> None:
         await self._store.close_admission(admission_id, outcome, self._clock.wall_ms())

@@ -16,16 +16,17 @@ class FetchError(Exception):
 
 
 class Fetcher:
-    """Fetches files below one base address."""
+    """Fetches files below one base address, with a bearer token if there is one."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, token: str = "") -> None:
         self._base_url = base_url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def fetch(self, path: str, target: Path, size_bytes: int) -> None:
         """Write the content at `path`, of exactly `size_bytes`, to `target`; FetchError when that fails."""
         try:
             async with (
-                aiohttp.ClientSession(timeout=_TIMEOUT) as session,
+                aiohttp.ClientSession(timeout=_TIMEOUT, headers=self._headers) as session,
                 session.get(f"{self._base_url}/{path.lstrip('/')}") as response,
             ):
                 if response.status != 200:

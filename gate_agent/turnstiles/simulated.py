@@ -16,6 +16,7 @@ class SimulatedTurnstile:
 
     def __init__(self) -> None:
         self.shown: list[Answer] = []
+        self._open_for: bytes | None = None
         self._signals: asyncio.Queue[TurnstileSignal] = asyncio.Queue()
         self._signals.put_nowait(TurnstileSignal(Signal.RECOVERED))
 
@@ -26,9 +27,12 @@ class SimulatedTurnstile:
 
     async def release(self, admission_id: bytes, timeout_ms: int) -> None:
         """Open, and let the visitor walk through."""
+        if self._open_for == admission_id:
+            return
+        self._open_for = admission_id
         loop = asyncio.get_running_loop()
         loop.call_later(WALK_S, self._signals.put_nowait, TurnstileSignal(Signal.PASSED, admission_id))
-        loop.call_later(2 * WALK_S, self._signals.put_nowait, TurnstileSignal(Signal.CLOSED, admission_id))
+        loop.call_later(2 * WALK_S, self._close, admission_id)
 
     async def next_signal(self) -> TurnstileSignal:
         """Return what happens next."""
@@ -41,3 +45,7 @@ class SimulatedTurnstile:
     async def run(self) -> None:
         """Nothing has to be kept up."""
         await asyncio.Event().wait()
+
+    def _close(self, admission_id: bytes) -> None:
+        self._open_for = None
+        self._signals.put_nowait(TurnstileSignal(Signal.CLOSED, admission_id))

@@ -94,17 +94,17 @@ class TcpTurnstile:
                     reader, writer = await asyncio.open_connection(self._host, self._port)
             except (OSError, TimeoutError):
                 failures += 1
-                await asyncio.sleep(min(LONGEST_WAIT_S, backoff_s(failures, self._random())))
-                continue
-            failures = 0
-            await self._converse(reader, writer)
+            else:
+                await self._converse(reader, writer)
+                failures = 1  # also a controller that hangs up at once is not called without a pause
+            await asyncio.sleep(min(LONGEST_WAIT_S, backoff_s(failures, self._random())))
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         pinging = asyncio.create_task(self._ping())
         try:
             await self._listen(reader)
-        except (OSError, TimeoutError, msgspec.DecodeError) as error:
+        except (OSError, TimeoutError, ValueError) as error:  # ValueError: no line of the protocol
             log.warning(
                 "turnstile lost", extra={"turnstile": f"{self._host}:{self._port}", "why": str(error)}
             )

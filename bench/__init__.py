@@ -1,0 +1,1 @@
+"""Measurements: each module ends with one JSON object on its last line."""
