@@ -25,7 +25,10 @@ class ProductRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TicketRow(msgspec.Struct, frozen=True, array_like=True):
-    """A ticket as it is since `revision`; its `refunded` and `status` are how a refund or a block travels."""
+    """A ticket as it is since `revision`; its `refunded` and `status` are how a refund or a block travels.
+
+    `status` may be a word of a later release: `admission.tickets.read_status` says what it means here.
+    """
 
     revision: int
     key: bytes
@@ -34,7 +37,7 @@ class TicketRow(msgspec.Struct, frozen=True, array_like=True):
     refunded: int
     valid_from_s: int
     valid_until_s: int
-    status: TicketStatus
+    status: str
 
 
 class MembershipRow(msgspec.Struct, frozen=True, array_like=True):
@@ -112,7 +115,7 @@ def is_urgent(row: Row) -> bool:
     """Return whether a row takes something away, so that every second without it may cost money."""
     match row:
         case TicketRow():
-            return row.refunded > 0 or row.status is not TicketStatus.VALID
+            return row.refunded > 0 or row.status != TicketStatus.VALID
         case MembershipRow():
             return row.until_s <= row.from_s
         case WithdrawnKeyRow():

@@ -46,6 +46,12 @@ class TicketStatus(StrEnum):
     BLOCKED = "blocked"
 
 
+def read_status(word: str) -> TicketStatus:
+    """Return the status; a word of a later release is BLOCKED, for staff to look up, not an error at the gate."""
+    known = {status.value: status for status in TicketStatus}
+    return known.get(word, TicketStatus.BLOCKED)
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
     """What is sold: a name for people and the sites where it admits."""

@@ -101,9 +101,9 @@ class Database:
 
     async def _commit(self, group: list[_Waiting]) -> None:
         works = [waiting.work for waiting in group]
-        durable = any(waiting.durable for waiting in group)
+        run = _run_group if any(waiting.durable for waiting in group) else _run_lazily
         try:
-            results = await self._connection.run(lambda sql: _run_group(sql, works, durable))
+            results = await self._connection.run(lambda sql: run(sql, works))
         except Exception as error:  # noqa: BLE001 - handed to everyone who waits for this commit
             results = [_Failed(error)] * len(group)
         for waiting, result in zip(group, results, strict=True):
@@ -139,9 +139,8 @@ class _Failed:
         self.error = error
 
 
-def _run_group(sql: sqlite3.Connection, works: list[Work[Any]], durable: bool) -> list[Any]:
+def _run_group(sql: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
     """Run each closure in its own savepoint, all in one transaction; return their results or what they raised."""
-    sql.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     sql.execute("BEGIN IMMEDIATE")
     try:
         results = [_run_one(sql, work) for work in works]
@@ -151,6 +150,15 @@ def _run_group(sql: sqlite3.Connection, works: list[Work[Any]], durable: bool) -
             sql.execute("ROLLBACK")
         raise
     return results
+
+
+def _run_lazily(sql: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+    """Run a group whose commit need not reach the disk before it returns."""
+    sql.execute("PRAGMA synchronous = NORMAL")
+    try:
+        return _run_group(sql, works)
+    finally:
+        sql.execute("PRAGMA synchronous = FULL")
 
 
 def _run_one(sql: sqlite3.Connection, work: Work[Any]) -> Any:

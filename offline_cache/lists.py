@@ -12,7 +12,7 @@ from pathlib import Path
 
 from admission.decision import ListInfo
 from admission.entitlements import CreditLine, Membership, SubjectRights
-from admission.tickets import Product, Ticket, TicketStatus
+from admission.tickets import Product, Ticket, read_status
 from offline_cache.database import Database
 from offline_cache.journal import get_state, set_state
 from offline_cache.overlay import withdraw
@@ -54,7 +54,7 @@ class ListFile:
             " FROM tickets WHERE key = ?",
             (key,),
         ).fetchone()
-        return Ticket(TicketStatus(row[0]), *row[1:]) if row else None
+        return Ticket(read_status(row[0]), *row[1:]) if row else None
 
     def product(self, code: str) -> Product | None:
         """Return the product, or None."""

@@ -10,7 +10,7 @@ import json
 import sqlite3
 
 from admission.entitlements import CreditLine, Membership, SubjectRights
-from admission.tickets import Basis, History, Product, Ticket, TicketStatus
+from admission.tickets import Basis, History, Product, Ticket, read_status
 from offline_cache.lists import ListFile
 
 
@@ -28,7 +28,7 @@ def find_ticket(
         return listed
     status, product, quantity, refunded, from_s, until_s = row
     used = listed.used if listed else history.counted(Basis.TICKET)
-    return Ticket(TicketStatus(status), product, quantity, refunded, used, from_s, until_s)
+    return Ticket(read_status(status), product, quantity, refunded, used, from_s, until_s)
 
 
 def find_product(sql: sqlite3.Connection, current: ListFile | None, code: str) -> Product | None:

@@ -294,3 +294,11 @@ def test_any_disorder_ends_in_what_the_full_list_says(rows: list[Row], data: st.
         changed = asyncio.run(told_in_disorder(rows, listed, seed, Path(folder) / "changes"))
         full = asyncio.run(told_by_a_list(rows, Path(folder) / "list"))
     assert changed == full
+
+
+async def test_a_status_of_a_later_release_blocks_the_ticket(memory: Memory) -> None:
+    """It is for staff to look up, not an error at the gate."""
+    row = ticket_row(11)
+    later = TicketRow(11, KEY, "DAY", 3, 0, row.valid_from_s, row.valid_until_s, "suspended")
+    await memory.overlay.apply(changes([later]))
+    assert await known_ticket(memory) == (3, 0, TicketStatus.BLOCKED)
