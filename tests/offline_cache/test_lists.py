@@ -190,5 +190,7 @@ async def test_a_status_of_a_later_release_blocks_the_ticket(tmp_path: Path) -> 
         sql.execute("UPDATE tickets SET status = 'suspended'")
         sql.commit()
     opened = ListFile(path)
-    assert (found := opened.ticket(KEY)) and found.status is TicketStatus.BLOCKED
+    found = opened.ticket(KEY)
+    assert found is not None
+    assert found.status is TicketStatus.BLOCKED
     opened.close()
