@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -141,7 +141,8 @@ def test_a_used_ticket_tells_staff_where_and_when() -> None:
     earlier, later = use(1, at_ms=NOW_MS - 900_000), use(2, lane_id=OTHER_LANE, at_ms=NOW_MS - 500_000)
     used_twice = facts(ticket=ticket(quantity=2), history=history(later, earlier))
     detail = decide(TICKET_CODE, used_twice, POLICY, NOW_MS).detail
-    assert detail == f"used at box-1/{OTHER_LANE}, {NOW_MS - 500_000} ms UTC"
+    at = datetime.fromtimestamp(NOW_S - 500, UTC)
+    assert detail == f"used at box-1, lane {OTHER_LANE}, {at:%Y-%m-%d %H:%M:%S} UTC"
     assert (
         decide(TICKET_CODE, facts(ticket=ticket(used=1)), POLICY, NOW_MS).detail
         == "used before the list was made"
