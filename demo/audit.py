@@ -17,6 +17,8 @@ from demo.cast import Guest
 from demo.world import BOX_ID
 
 Fact = dict[str, Any]
+FREE_VISITS = 1
+"""How often a member of a group may come for free, by the demo's policy."""
 AFTER_KILL_MS = 10_000
 """How long after a kill a visitor who stood there may still be dealt with."""
 
@@ -86,6 +88,7 @@ def audit(
     for guest in guests:
         _judge_verdict(guest, by_guest[guest.id], in_flight, findings)
     _judge_admissions(facts, books, kills_ms, findings)
+    _judge_rights(guests, facts, books, findings)
     _judge_unseen_uses(facts, books, kills_ms, findings)
     _judge_counts(books, findings)
     _judge_records(facts, books, findings)
@@ -126,26 +129,57 @@ def _judge_admissions(
     facts: Sequence[Fact], books: CentreBooks, kills_ms: Sequence[float], findings: Findings
 ) -> None:
     """Everything the barrier did is at the centre, and ended there as it ended at the gate."""
+    passed = {fact["admission_id"] for fact in facts if fact["what"] == "passed"}
     for fact in facts:
         admission_id = str(fact.get("admission_id", ""))
-        if fact["what"] == "released" and admission_id not in books.uses:
-            findings.lost.append(f"{fact['visitor']} was let in as {admission_id}, which the centre lacks")
-        if fact["what"] == "passed":
-            ended = books.outcomes.get(admission_id, frozenset())
-            if Outcome.PASSED in ended:
+        match fact["what"]:
+            case "released" if admission_id not in books.uses:
+                findings.lost.append(f"{_who(fact)} was let in as {admission_id}, which the centre lacks")
+            case "passed":
+                _judge_end(fact, Outcome.PASSED, books, kills_ms, findings)
                 findings.lost += _missing_charge(admission_id, fact, books)
-            elif Outcome.UNKNOWN in ended and _is_near(fact, kills_ms):
-                findings.unknown += 1
-            else:
-                findings.lost.append(
-                    f"{fact['visitor']} passed as {admission_id}; the centre has {set(ended)}"
-                )
+            case "closed" if admission_id in books.uses and admission_id not in passed:
+                _judge_end(fact, Outcome.ABANDONED, books, kills_ms, findings)
+
+
+def _judge_end(
+    fact: Fact, expected: Outcome, books: CentreBooks, kills_ms: Sequence[float], findings: Findings
+) -> None:
+    """How an admission ended is known, or was not observed because of a kill and says so."""
+    ended = books.outcomes.get(fact["admission_id"], frozenset())
+    if ended & {expected, Outcome.PASSED}:  # a passage that nobody saw is a finding of its own
+        return
+    if Outcome.UNKNOWN in ended and _is_near(fact, kills_ms):
+        findings.unknown += 1
+        return
+    names = sorted(outcome.name for outcome in ended)
+    findings.lost.append(
+        f"{_who(fact)}: {fact['admission_id']} ended as {expected.name}; the centre has {names}"
+    )
 
 
 def _missing_charge(admission_id: str, fact: Fact, books: CentreBooks) -> Iterator[str]:
     use = books.uses.get(admission_id)
-    if use and use["basis"] == Basis.CREDIT_LINE and books.charges.get(admission_id) != use["fare_fen"]:
-        yield f"{fact['visitor']} passed on credit as {admission_id} and was not charged"
+    has_passed = Outcome.PASSED in books.outcomes.get(admission_id, frozenset())
+    if use and has_passed and use["basis"] == Basis.CREDIT_LINE and admission_id not in books.charges:
+        yield f"{_who(fact)} passed on credit as {admission_id} and was not charged"
+
+
+def _judge_rights(
+    guests: Sequence[Guest], facts: Sequence[Fact], books: CentreBooks, findings: Findings
+) -> None:
+    """What was spent is what the visitor at the barrier had shown, and what was charged is its fare."""
+    keys = {guest.id: guest.key for guest in guests}
+    for fact in facts:
+        use = books.uses.get(fact.get("admission_id", ""))
+        key = keys.get(fact.get("visitor", ""))
+        if fact["what"] == "released" and use and key and use["key"].hex() != key:
+            findings.wrong.append(f"{_who(fact)} was let in on another's right {use['key'].hex()}")
+    for admission_id, fare_fen in books.charges.items():
+        use = books.uses.get(admission_id)
+        due_fen = use["fare_fen"] if use and use["basis"] == Basis.CREDIT_LINE else 0
+        if fare_fen != due_fen:
+            findings.doubled.append(f"{admission_id} was charged {fare_fen} fen, and {due_fen} are due")
 
 
 def _judge_unseen_uses(
@@ -168,31 +202,38 @@ def _judge_unseen_uses(
 
 
 def _judge_counts(books: CentreBooks, findings: Findings) -> None:
-    """No ticket is used more often than it was sold, but for what is reported as a conflict."""
-    used: Counter[str] = Counter()
+    """No right is used more often than it was given, but for what is reported as a conflict."""
+    used: Counter[tuple[Basis, str, str]] = Counter()
     for admission_id, use in books.uses.items():
         held = is_held(books.outcomes.get(admission_id, frozenset()))
-        if use["basis"] == Basis.TICKET and held and admission_id not in books.conflicts:
-            used[use["key"].hex()] += use["quantity"]
-    findings.doubled += [
-        f"ticket {key} was used {count} times of {books.quantities[key]}, and no conflict is reported"
-        for key, count in used.items()
-        if key in books.quantities and count > books.quantities[key]
-    ]
+        if held and admission_id not in books.conflicts:
+            used[Basis(use["basis"]), use["key"].hex(), use["scope"]] += use["quantity"]
+    for (basis, key, scope), count in used.items():
+        quantity = {Basis.TICKET: books.quantities.get(key), Basis.FREE_VISIT: FREE_VISITS}.get(basis)
+        if quantity is not None and count > quantity:
+            findings.doubled.append(
+                f"{basis.name} {key} {scope} was used {count} times of {quantity}, and no conflict is reported"
+            )
 
 
 def _judge_records(facts: Sequence[Fact], books: CentreBooks, findings: Findings) -> None:
     """Every record number that was shown can be found at the centre, and the ledger has no gap."""
-    if list(books.ledger_numbers) != list(range(1, len(books.ledger_numbers) + 1)):
-        findings.lost.append("the centre's ledger has gaps")
-    numbers = set(books.ledger_numbers)
+    numbers = Counter(books.ledger_numbers)
+    findings.doubled += [f"ledger entry {number} counts {n} times" for number, n in numbers.items() if n > 1]
+    if missing := set(range(1, max(numbers, default=0) + 1)) - numbers.keys():
+        findings.lost.append(f"the centre's ledger lacks {sorted(missing)}")
     for fact in facts:
         if fact["what"] == "verdict" and fact["record"]:
             number = fact["record"].removeprefix(f"{BOX_ID}-")
             kept = int(number[1:]) in books.diary_numbers if number[0] == "D" else int(number) in numbers
             if not kept:
-                findings.lost.append(f"record {fact['record']} of {fact['visitor']} is not at the centre")
+                findings.lost.append(f"record {fact['record']} of {_who(fact)} is not at the centre")
 
 
 def _is_near(fact: Fact, kills_ms: Sequence[float]) -> bool:
     return any(-AFTER_KILL_MS <= fact["t_ms"] - kill <= AFTER_KILL_MS for kill in kills_ms)
+
+
+def _who(fact: Fact) -> str:
+    """Who stood there, if anyone did."""
+    return str(fact.get("visitor", "nobody"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import cbor2
 import msgspec
@@ -24,6 +24,8 @@ MAX_BATCH_BYTES = 4 << 20
 CHANGES_PER_MESSAGE = 500
 """So many rows go into one message of changes: a box reads it without keeping a visitor waiting."""
 LIST_FORMAT = 1
+StoredNumber = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""A number that fits the columns of both sides."""
 
 
 class ProtocolError(ValueError):
@@ -122,9 +124,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     store_id: str
-    seq_no: int
-    hash: str
-    diary_number: int
+    seq_no: StoredNumber
+    hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    diary_number: StoredNumber
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
