@@ -12,7 +12,7 @@ from typing import Protocol
 
 from admission.changes import ListChanges, pieces, with_rows
 from admission.envelope import EnvelopeError, KeyFinder
-from sync.fetch import FetchError, GoneError
+from sync.fetch import FetchError, GoneError, NotFoundError
 from sync.link import backoff_s
 from sync.protocol import MAX_BATCH_BYTES, ProtocolError, changes_path, decode_changes
 
@@ -104,6 +104,9 @@ class ChangeFeed:
                 await self._fetch_missing()
                 failures = 0
                 self.problem = ""
+            except NotFoundError:  # a centre of an earlier release: its lists bring everything
+                self.problem = ""
+                failures = 0
             except GoneError:
                 self.problem = "changes were missed that only the next list will bring"
                 failures = 0

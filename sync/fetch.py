@@ -23,6 +23,10 @@ class GoneError(FetchError):
     """The centre does not have it in this form any more."""
 
 
+class NotFoundError(FetchError):
+    """The centre knows no such path."""
+
+
 class Fetcher:
     """Fetches what is below one base address, with a bearer token if there is one."""
 
@@ -50,10 +54,12 @@ class Fetcher:
                 raise FetchError(f"{path} cannot be fetched: {type(error).__name__} {error}") from error
 
     async def get(self, path: str, max_bytes: int) -> bytes:
-        """Return the content at `path`; GoneError when the centre has it no more, FetchError when it cannot be had."""
+        """Return the content at `path`; FetchError when it cannot be had: NotFoundError, GoneError for no more."""
         async with self._session() as session:
             try:
                 async with session.get(self._url(path)) as response:
+                    if response.status == 404:
+                        raise NotFoundError(f"the centre knows no {path}")
                     if response.status == 410:
                         raise GoneError(f"the centre has no {path} any more")
                     if response.status != 200:
