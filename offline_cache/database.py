@@ -143,7 +143,7 @@ def _run_one(sql: sqlite3.Connection, work: Work[Any]) -> Any:
     sql.execute("SAVEPOINT one")
     try:
         result = work(sql)
-    except Exception as error:  # noqa: BLE001 - belongs to the one who asked, not to the group
+    except Exception as error:  # belongs to the one who asked, not to the group
         if not sql.in_transaction:
             raise  # the disk is full or broken: SQLite gave up the whole transaction, and everyone is told
         sql.execute("ROLLBACK TO one")

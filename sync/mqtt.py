@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from sync.link import backoff_s
+from sync.link import LONGEST_WAIT_S, backoff_s
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class MqttLink:
         on_up: Callable[[], None],
         random: Callable[[], float],
         will: Message | None = None,
+        longest_wait_s: float = LONGEST_WAIT_S,
     ) -> None:
         self._broker = broker
         self._subscriptions = subscriptions
@@ -73,6 +74,7 @@ class MqttLink:
         self._on_up = on_up
         self._random = random
         self._will = will
+        self._longest_wait_s = longest_wait_s
         self._connection: _Connection | None = None
 
     @property
@@ -94,7 +96,7 @@ class MqttLink:
                 log.info("link to %s:%d is down: %s", self._broker.host, self._broker.port, error)
             failures = 1 if self._connection else failures + 1
             self._connection = None
-            await asyncio.sleep(backoff_s(failures, self._random()))
+            await asyncio.sleep(backoff_s(failures, self._random(), self._longest_wait_s))
 
     async def _connect_and_stay(self) -> None:
         connection = _Connection(self._broker, self._will, self._on_message)

@@ -52,7 +52,7 @@ async def within(source: CameraSource, seconds: float = 10.0) -> bytes:
 async def until(holds: Callable[[], bool]) -> None:
     """Polls until a condition holds that a thread brings about."""
     async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110  # a thread sets no event of this loop
+        while not holds():  # a thread sets no event of this loop
             await asyncio.sleep(0.01)
 
 
