@@ -100,12 +100,13 @@ async def _play(
     world: World, sizes: Sequence[int], script: list[str], scripts: AsyncIterator[list[str]]
 ) -> Faults:
     """Let one phase follow the other, each beginning when everyone of the one before has left."""
+    began = time.monotonic()
     progress = Progress(world.witness_log)
     saboteur = Saboteur(world)
     invited = 0
     try:
         for phase, size in zip(DAY, sizes, strict=True):
-            _say(f"{phase.name}: {size} visitors")
+            _say(f"{phase.name}: {size} visitors, from second {time.monotonic() - began:.0f}")
             for act in phase.first:
                 saboteur.do(act)
             if not phase.is_apart:

@@ -11,10 +11,11 @@ from sync.protocol import Ask, Batch, Head, Side, Stream, encode_batch, encode_s
 from sync.uplink import Tail
 
 BATCH_ENTRIES = 200
-ANSWER_ENTRIES = 5 * BATCH_ENTRIES
+ANSWER_ENTRIES = 500
 """So many entries answer one question at most; who is further behind asks again."""
+ANSWER_BATCH_ENTRIES = 50
 ANSWER_PAUSE_S = 0.02
-"""Between the batches of an answer, on every box that hears it: a visitor may be waiting behind them."""
+"""Small batches with a pause between them: a visitor may be waiting behind them, here and where they are heard."""
 HEAD_EVERY_S = 2.0
 
 
@@ -92,7 +93,7 @@ class Teller:
         if not self._has_begun:
             self._has_begun = True
             self._told = await self._tell_head()
-        while batch := await self._batch_after(self._told):
+        while batch := await self._batch_after(self._told, BATCH_ENTRIES):
             if not self._say(batch):
                 return
             self._told += len(batch.entries)
@@ -121,12 +122,15 @@ class Teller:
         if not self._asks:
             self._asked.clear()
         until = after + ANSWER_ENTRIES
-        while after < until and (batch := await self._batch_after(after)) and self._say(batch):
+        while after < until:
+            batch = await self._batch_after(after, ANSWER_BATCH_ENTRIES)
+            if batch is None or not self._say(batch):
+                return
             after += len(batch.entries)
             await asyncio.sleep(ANSWER_PAUSE_S)
 
-    async def _batch_after(self, seq_no: int) -> Batch | None:
-        tail = await self._ledger.ledger_after(seq_no, BATCH_ENTRIES)
+    async def _batch_after(self, seq_no: int, limit: int) -> Batch | None:
+        tail = await self._ledger.ledger_after(seq_no, limit)
         if not tail.entries:
             return None
         return Batch(

@@ -8,12 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from admission.decision import Exposure
+from admission.codes import TicketCode, Validity
+from admission.decision import Exposure, decide
 from admission.events import Admitted, Closed, Entry, encode
+from admission.reasons import Reason
 from admission.tickets import Basis, Outcome, Risk
 from offline_cache.neighbours import Heard, MisnumberedError
 from offline_cache.retention import USES_KEPT_S, prune
 from sync.protocol import Batch, Stream
+from tests.central.world import POLICY
 from tests.support.site_box import LANE, NOW_MS, SiteBox, site_box
 
 KEY = b"k" * 16
@@ -76,10 +79,16 @@ async def test_floor_limit_counts_own_uses_only(here: SiteBox, there: SiteBox) -
     assert (await here.facts(b"t" * 16)).exposure == Exposure(unlisted=1)
 
 
-async def test_facts_name_the_box(here: SiteBox) -> None:
-    """An admission interrupted at a neighbour's lane of the same name does not go on here."""
-    facts = await here.facts(KEY)
-    assert (facts.box_id, facts.lane_id) == ("B2", LANE)
+async def test_interrupted_admission_goes_on_only_where_it_was_made(here: SiteBox, there: SiteBox) -> None:
+    """A neighbour's lane may bear the same name: its interrupted visitor is not let in here without a right."""
+    interrupted = b"x" * 16
+    await there.close(await there.use(interrupted), Outcome.UNKNOWN)
+    await here.neighbours.take(await there.batch())
+    credential = TicketCode(interrupted, "DAY1", Validity(0, 1 << 40, 0))
+    reasons = [
+        decide(credential, await box.facts(interrupted), POLICY, NOW_MS).reason for box in (there, here)
+    ]
+    assert reasons == [Reason.RESUMED, Reason.ALREADY_USED]
 
 
 async def test_same_batch_again_changes_nothing(here: SiteBox, there: SiteBox) -> None:
