@@ -4,11 +4,18 @@ MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
 # Debian keeps mosquitto where an ordinary user's PATH does not look.
 export PATH := $(PATH):/usr/sbin
+# Where `make install` lays things out; packagers say PREFIX=/usr and a DESTDIR.
+PREFIX ?= /usr/local
+DESTDIR ?=
+LIB = $(DESTDIR)$(PREFIX)/lib
+SHARE = $(DESTDIR)$(PREFIX)/share
+APP = $(LIB)/scenic-gate/app
+PACKAGES := admission scanner offline_cache sync config gate_agent central
 BENCHES := $(addprefix bench-,$(filter-out _%,$(basename $(notdir $(wildcard bench/*.py)))))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-test run smoke test check bench lock clean $(BENCHES)
+.PHONY: help setup setup-test run smoke test check bench lock install clean $(BENCHES)
 
 ## help        list these commands
 help:
@@ -51,6 +58,24 @@ $(BENCHES): bench-%: setup
 ## lock        compile the locks from pyproject.toml; UPGRADE=1 takes the newest versions that fit
 lock: setup
 	@tools/lock.sh $(if $(UPGRADE),--upgrade)
+
+## install     lay out programs and systemd units below DESTDIR and PREFIX; docs/INSTALL.md says how to go on
+install:
+	@rm -rf $(addprefix $(APP)/,$(PACKAGES))
+	@umask 022 && find $(PACKAGES) -name __pycache__ -prune -o -type f -exec install -D -m 644 {} $(APP)/{} \;
+	@install -m 644 LICENSE pyproject.toml requirements.lock requirements-bootstrap.lock requirements-central.lock $(APP)
+	@install -d -m 755 $(LIB)/systemd/system $(LIB)/sysusers.d $(LIB)/tmpfiles.d
+	@for unit in gate-agent central; do \
+		sed 's|/usr/local/|$(PREFIX)/|g' systemd/$$unit.service >$(LIB)/systemd/system/$$unit.service || exit; \
+		chmod 644 $(LIB)/systemd/system/$$unit.service; \
+	done
+	@install -m 644 systemd/sysusers.d/scenic-gate.conf $(LIB)/sysusers.d
+	@install -m 644 systemd/tmpfiles.d/scenic-gate.conf $(LIB)/tmpfiles.d
+	@install -d -m 755 $(SHARE)/scenic-gate/mosquitto $(SHARE)/doc/scenic-gate
+	@install -m 644 config/profiles/lane.toml systemd/central.toml config/policies/default.toml $(SHARE)/scenic-gate
+	@install -m 644 systemd/mosquitto/scenic-gate.conf systemd/mosquitto/scenic-gate.acl $(SHARE)/scenic-gate/mosquitto
+	@install -m 644 docs/INSTALL.md $(SHARE)/doc/scenic-gate
+	@echo "installed below $(DESTDIR)$(PREFIX); docs/INSTALL.md says how to go on"
 
 ## clean       remove everything that these commands made in this folder
 clean:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import assert_never
 
 from admission.codes import Credential, CreditCode, ExternalCode, Rejected, TicketCode
@@ -307,4 +308,5 @@ def _last_use(history: History) -> str:
     if not history.uses:
         return "used before the list was made"
     last = max(history.uses, key=lambda use: (use.at_ms, use.admission_id))
-    return f"used at {last.box_id}/{last.lane_id}, {last.at_ms} ms UTC"
+    at = datetime.fromtimestamp(last.at_ms // 1000, UTC)
+    return f"used at {last.box_id}, lane {last.lane_id}, {at:%Y-%m-%d %H:%M:%S} UTC"

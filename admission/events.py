@@ -26,7 +26,7 @@ class EventError(ValueError):
 
 
 class EpochOpened(msgspec.Struct, frozen=True, array_like=True, tag=0):
-    """A process of the box started; it names the last entry that its predecessor left."""
+    """A process of the box started; its number and the chain name the last entry that `previous_epoch` left."""
 
     box_id: str
     site_id: str

@@ -43,8 +43,11 @@ def draw(guests: Iterable[Guest], folder: Path, seed: int) -> Generator[str]:
         renderers.shutdown(cancel_futures=True)
 
 
-def draw_one(guest: Guest, folder: Path, seed: int) -> str:
-    """Draw one guest with one thread; return the script's line for it."""
+def draw_one(guest: Guest, folder: Path, seed: int, linger_ms: int = 0) -> str:
+    """Draw one guest with one thread; return the script's line for it.
+
+    `linger_ms` is how long they go on showing their code after the answer.
+    """
     cv2.setNumThreads(1)
     rng = np.random.default_rng(seed)
     medium = Medium.PAPER if rng.random() < 0.3 else Medium.PHONE
@@ -58,6 +61,7 @@ def draw_one(guest: Guest, folder: Path, seed: int) -> str:
         "passes": guest.passes,
         "after": [guest.follows] if guest.follows else [],
         "patience_ms": PATIENCE_MS,
+        "linger_ms": linger_ms,
     }
     return json.dumps(line)
 

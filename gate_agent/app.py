@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import signal
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,14 @@ from config.settings import (
 )
 from gate_agent.clock import SystemClock
 from gate_agent.health import BoxView, CameraStatus, Eye, Neighbourhood, Post
+from gate_agent.heartbeat import Heartbeat
 from gate_agent.identity import box_key
 from gate_agent.lane import Lane, Rules
+from gate_agent.notify import Supervisor, supervisor_of
+from gate_agent.secret_files import read_hash_key, read_secret
 from gate_agent.turnstiles.simulated import SimulatedTurnstile
 from gate_agent.turnstiles.tcp import TcpTurnstile
+from gate_agent.watchdog import Signs, Watchdog
 from gate_agent.web.server import WebServer
 from offline_cache import retention
 from offline_cache.database import Database
@@ -57,6 +63,10 @@ PRUNE_EVERY_S = 600.0
 PICTURE_QUALITY = 75
 GOODBYE_S = 2.0
 """How long a stopping agent tries to send what it recorded last."""
+
+DECODE_GRACE_MS = 10_000
+"""How long after its camera's timeouts a lane may still go without decoding a frame."""
+NOBODY = Supervisor()
 
 _random = secrets.SystemRandom().random
 
@@ -93,16 +103,31 @@ class Gate:
         """The lane's camera for pages."""
         return CameraEye(self.source) if self.source else None
 
+    def signs(self) -> Signs:
+        """Return what the watchdog judges."""
+        if self.source is None:
+            return Signs(self.lane.answering_ms(), is_seeing=False, decoded=0)
+        health = self.source.health()
+        return Signs(self.lane.answering_ms(), health.camera.state is not CameraState.LOST, health.decoded)
+
 
 class App:
     """One box, from opened memory to closed memory."""
 
-    def __init__(self, settings: Settings, folder: Path, policy: Policy, database: Database) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        policy: Policy,
+        database: Database,
+        supervisor: Supervisor = NOBODY,
+    ) -> None:
         state_dir = folder / settings.state_dir
         self._settings = settings
         self._clock = SystemClock()
         self._session = secrets.token_hex(8)
         self._database = database
+        self._supervisor = supervisor
         self._shelf = ListShelf(state_dir / "lists", settings.site_id, database)
         self._outbox = Outbox(database)
         self._store = Store(
@@ -120,12 +145,11 @@ class App:
         self._link = self._make_link(folder, identity)
         broker = settings.site_broker
         self._site_link = self._make_site_link(folder, broker, identity) if broker else None
-        rules = Rules(code_book(settings, _hash_key(folder / settings.hash_key_file)), policy)
+        rules = Rules(code_book(settings, read_hash_key(folder / settings.hash_key_file)), policy)
         self._gates = {table.id: self._make_gate(table, rules) for table in settings.lanes}
+        self._heartbeat = self._make_heartbeat()
         self._view = self._make_view()
-        token = (
-            (folder / settings.web.token_file).read_text("ascii").strip() if settings.web.token_file else ""
-        )
+        token = read_secret(folder, settings.web.token_file)
         self._web = WebServer(self._view, settings.web.host, settings.web.port, token)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -137,7 +161,9 @@ class App:
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(job) for job in self._jobs()]
+                self._supervisor.notify("READY=1")
                 await stopping.wait()
+                self._supervisor.notify("STOPPING=1")
                 await self._drain()
                 for task in running:
                     task.cancel()
@@ -147,6 +173,7 @@ class App:
             log.info("stopped")
 
     def _jobs(self) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self._heartbeat.run()
         yield self._link.run()
         if self._site_link is not None:
             yield self._site_link.run()
@@ -191,14 +218,14 @@ class App:
     def _make_link(self, folder: Path, identity: BoxIdentity) -> CentreLink:
         settings, centre = self._settings, self._settings.centre
         keys = {key_id: key.key for key_id, key in list_keys(settings).items()}
-        fetcher = Fetcher(centre.url, _secret(folder, centre.list_token_file))
+        fetcher = Fetcher(centre.url, read_secret(folder, centre.list_token_file))
         return CentreLink(
             Broker(
                 host=centre.broker_host,
                 port=centre.broker_port,
                 client_id=f"box-{settings.site_id}-{settings.box_id}",
                 username=centre.username,
-                password=_secret(folder, centre.password_file),
+                password=read_secret(folder, centre.password_file),
                 keepalive_s=centre.keepalive_s,
             ),
             identity,
@@ -217,7 +244,7 @@ class App:
                 port=table.port,
                 client_id=f"side-{settings.site_id}-{settings.box_id}",  # its broker may be the centre's as well
                 username=table.username,
-                password=_secret(folder, table.password_file),
+                password=read_secret(folder, table.password_file),
                 keepalive_s=table.keepalive_s,
             ),
             identity,
@@ -252,6 +279,20 @@ class App:
         )
         return Gate(lane, turnstile, _camera_source(table.id, table.camera) if table.camera else None)
 
+    def _make_heartbeat(self) -> Heartbeat:
+        limits_ms = {
+            table.id: table.camera.open_timeout_ms + table.camera.read_timeout_ms + DECODE_GRACE_MS
+            for table in self._settings.lanes
+            if table.camera
+        }
+        return Heartbeat(
+            self._supervisor,
+            Watchdog(limits_ms),
+            partial(self._database.write, _nothing),
+            lambda: {lane_id: gate.signs() for lane_id, gate in self._gates.items()},
+            self._clock,
+        )
+
     def _make_view(self) -> BoxView:
         return BoxView(
             box_id=self._settings.box_id,
@@ -268,6 +309,10 @@ class App:
         )
 
 
+def _nothing(_: object) -> None:
+    """Write nothing: what is wanted is the commit."""
+
+
 async def run(settings: Settings, folder: Path) -> None:
     """Run the box that `settings` describe, with paths from `folder`, until SIGTERM or SIGINT."""
     stopping = asyncio.Event()
@@ -277,7 +322,7 @@ async def run(settings: Settings, folder: Path) -> None:
     policy = load_policy(folder / settings.policy_file)
     database = await Database.open(folder / settings.state_dir)
     try:
-        await App(settings, folder, policy, database).run(stopping)
+        await App(settings, folder, policy, database, supervisor_of(os.environ, os.getpid())).run(stopping)
     finally:
         await database.close()
 
@@ -303,19 +348,3 @@ def _camera_source(lane_id: str, table: CameraTable) -> CameraSource:
         )
     )
     return CameraSource(f"camera {lane_id}", camera, CascadeDecoder(), Presentation())
-
-
-def _secret(folder: Path, name: str) -> str:
-    """Return the one line that a secret file holds; empty when no file is named."""
-    return (folder / name).read_text("utf-8").strip() if name else ""
-
-
-def _hash_key(path: Path) -> bytes:
-    """Return the site's hash key; ValueError, which never quotes it, when the file holds something else."""
-    try:
-        key = bytes.fromhex(path.read_text("ascii").strip())
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise ValueError(f"{path}: expected 32 bytes in hex")
-    return key

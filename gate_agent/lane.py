@@ -76,6 +76,7 @@ class Lane:
         self._on_recorded = on_recorded
         self._state = State.LOST
         self._admission_id: bytes | None = None
+        self._answering_since_ns: int | None = None
         self._turn = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._timer: asyncio.TimerHandle | None = None
@@ -113,12 +114,19 @@ class Lane:
         await self._turn.acquire()
         await self._until_free()
 
+    def answering_ms(self) -> int:
+        """Return how long the visitor who is being answered has waited for it; 0 when none is."""
+        began_ns = self._answering_since_ns
+        return 0 if began_ns is None else (self._clock.monotonic_ns() - began_ns) // 1_000_000
+
     async def _present(self, scan: Scan) -> Answer:
+        self._answering_since_ns = self._clock.monotonic_ns()
         answer = await self._answer(scan)
         self._indicator.show(answer)
         self.tally.count(answer, self._clock.wall_ms())
         if answer.admission_id is not None:
             await self._release(answer.admission_id, scan)
+        self._answering_since_ns = None
         return answer
 
     async def _answer(self, scan: Scan) -> Answer:

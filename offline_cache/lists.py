@@ -52,7 +52,7 @@ class ListFile:
             " FROM tickets WHERE key = ?",
             (key,),
         ).fetchone()
-        return Ticket(TicketStatus(row[0]), *row[1:]) if row else None
+        return Ticket(_status(row[0]), *row[1:]) if row else None
 
     def product(self, code: str) -> Product | None:
         """Return the product, or None."""
@@ -173,6 +173,12 @@ class ListShelf:
         for path in self._folder.glob("*.list"):
             if path != keep:
                 path.unlink()
+
+
+def _status(word: str) -> TicketStatus:
+    """Return the status; a word of a later release is BLOCKED, for staff to look up, not an error at the gate."""
+    known = {status.value: status for status in TicketStatus}
+    return known.get(word, TicketStatus.BLOCKED)
 
 
 def _verify(path: Path, sha256: bytes) -> None:

@@ -81,7 +81,7 @@ class Store:
         current = self._lists.in_use
         info = current.info if current else None
         if isinstance(attempt.credential, Rejected):
-            return Facts(self._site_id, attempt.lane_id, info)
+            return Facts(self._site_id, attempt.lane_id, info, box_id=self._box_id)
         credential = attempt.credential
         history = _history(sql, credential.key, current.watermarks if current else {})
         if isinstance(credential, CreditCode):

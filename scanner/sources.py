@@ -25,9 +25,10 @@ _NS_PER_MS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """How a camera source does: its camera, and how long the last frame took to decode."""
+    """How a camera source does: its camera, how many frames it decoded, and how long the last of them took."""
 
     camera: CameraHealth
+    decoded: int
     decode_ms: float
 
 
@@ -55,6 +56,7 @@ class View:
 class _Decoded:
     """What the decode thread leaves for the event loop."""
 
+    frames: int = 0
     sightings: tuple[Sighting, ...] = ()
     seen_ns: int | None = None
     decode_ms: float = 0.0
@@ -100,7 +102,7 @@ class CameraSource:
 
     def health(self) -> SourceHealth:
         """How the source does at this moment."""
-        return SourceHealth(self._camera.health(), self._decoded.decode_ms)
+        return SourceHealth(self._camera.health(), self._decoded.frames, self._decoded.decode_ms)
 
     def view(self) -> View | None:
         """What the camera sees; None before its first frame."""
@@ -139,7 +141,7 @@ class CameraSource:
             self._presentation.observe(sightings, width, height, frame.captured_ns)
         last = self._decoded
         if sightings:
-            self._decoded = _Decoded(sightings, frame.captured_ns, decode_ms)
+            self._decoded = _Decoded(last.frames + 1, sightings, frame.captured_ns, decode_ms)
         else:
-            self._decoded = _Decoded(last.sightings, last.seen_ns, decode_ms)
+            self._decoded = _Decoded(last.frames + 1, last.sightings, last.seen_ns, decode_ms)
         return bool(sightings)

@@ -50,6 +50,7 @@ class Visitor:
     passes: bool
     after: tuple[str, ...]  # visitors who must have left before
     patience_s: float
+    linger_s: float  # how long they go on showing after the answer
 
     @property
     def pace_s(self) -> float:
@@ -81,6 +82,7 @@ def parse_script_line(line: str, folder: Path) -> Visitor | EmptyScene | None:
             passes=bool(fields["passes"]),
             after=tuple(fields.get("after", ())),
             patience_s=float(fields.get("patience_ms", 12_000)) / 1000,
+            linger_s=float(fields.get("linger_ms", 0)) / 1000,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScriptError(f"{error!r} in script line {line!r}") from error
@@ -316,6 +318,7 @@ class Lane:
                 await turnstile.answered.wait()
         except TimeoutError:
             turnstile.note("unserved")
+        await asyncio.sleep(visitor.linger_s)
         if turnstile.closed.is_set():
             await asyncio.sleep(TURN_AWAY_S)
             self._take_away()

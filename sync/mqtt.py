@@ -90,27 +90,29 @@ class MqttLink:
         """Connect, stay connected, and connect again, until cancelled."""
         failures = 0
         while True:
-            try:
-                await self._connect_and_stay()
-            except (OSError, TimeoutError) as error:
-                log.info("link to %s:%d is down: %s", self._broker.host, self._broker.port, error)
-            failures = 1 if self._connection else failures + 1
-            self._connection = None
+            failures = 1 if await self._connect_and_stay() else failures + 1
             await asyncio.sleep(backoff_s(failures, self._random(), self._longest_wait_s))
 
-    async def _connect_and_stay(self) -> None:
+    async def _connect_and_stay(self) -> bool:
+        """Return, once the connection is lost or could not be made, whether it was up."""
         connection = _Connection(self._broker, self._will, self._on_message)
         try:
-            await asyncio.wait_for(connection.open(self._subscriptions), CONNECT_TIMEOUT_S * 2)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S * 2):
+                await connection.open(self._subscriptions)
             self._connection = connection
             log.info("link to %s:%d is up", self._broker.host, self._broker.port)
             self._on_up()
             await connection.stay()
+        except (OSError, TimeoutError) as error:
+            log.info("link to %s:%d is down: %s", self._broker.host, self._broker.port, error)
         except asyncio.CancelledError:
             await connection.close()
             raise
         finally:
+            was_up = self.is_up
+            self._connection = None
             connection.drop()
+        return was_up
 
 
 class _Connection:
@@ -125,6 +127,7 @@ class _Connection:
         self._granted: asyncio.Future[None] = self._loop.create_future()
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._deliver = on_message
+        self._is_dropped = False
         self._client = self._new_client(will)
 
     async def open(self, subscriptions: tuple[str, ...]) -> None:
@@ -157,12 +160,16 @@ class _Connection:
         await asyncio.wait((self._lost,), timeout=TICK_S)
 
     def drop(self) -> None:
-        """Forget the socket; harmless when it is gone already."""
+        """Forget the socket, also one that a thread is still opening; harmless when it is gone already."""
+        self._is_dropped = True
+        self._client.on_socket_close = (
+            None  # paho calls these when it is collected, and the loop may be gone then
+        )
+        self._client.on_socket_unregister_write = None
         sock = self._client.socket()
         if sock is not None:
             self._loop.remove_reader(sock)
             self._loop.remove_writer(sock)
-            self._client.on_socket_close = None
             sock.close()
 
     async def _first_of(self, wanted: asyncio.Future[None]) -> None:
@@ -179,9 +186,8 @@ class _Connection:
             protocol=MQTTProtocolVersion.MQTTv311,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
-        client.max_inflight_messages_set(
-            0
-        )  # a window makes every PUBACK scan the queue; senders keep their own
+        # A window makes every PUBACK scan the queue; senders keep their own.
+        client.max_inflight_messages_set(0)
         if self._broker.username:
             client.username_pw_set(self._broker.username, self._broker.password)
         if will is not None:
@@ -201,7 +207,7 @@ class _Connection:
 
     def _handle_socket_open(self, client: Client, userdata: Any, sock: Any) -> None:
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        self._loop.call_soon_threadsafe(self._loop.add_reader, sock, self._read)
+        self._loop.call_soon_threadsafe(self._adopt, sock)
 
     def _handle_socket_close(self, client: Client, userdata: Any, sock: Any) -> None:
         self._loop.remove_reader(sock)
@@ -213,6 +219,12 @@ class _Connection:
     def _handle_no_write(self, client: Client, userdata: Any, sock: Any) -> None:
         self._loop.call_soon_threadsafe(self._remove_writer, sock)
 
+    def _adopt(self, sock: Any) -> None:
+        if self._is_dropped:
+            sock.close()
+        else:
+            self._loop.add_reader(sock, self._read)
+
     def _add_writer(self, sock: Any) -> None:
         if sock.fileno() >= 0:
             self._loop.add_writer(sock, self._client.loop_write)
@@ -222,7 +234,11 @@ class _Connection:
             self._loop.remove_writer(sock)
 
     def _read(self) -> None:
-        self._client.loop_read()
+        try:
+            self._client.loop_read()
+        except Exception as error:  # noqa: BLE001 - a receiver's error; the loop would log it and go on
+            if not self._lost.done():
+                self._lost.set_exception(error)
 
     def _handle_connect(
         self,

@@ -22,6 +22,8 @@ ROOT = "sg1"
 MAX_BATCH_BYTES = 4 << 20
 """A batch that unpacks to more is refused: no honest box makes one."""
 LIST_FORMAT = 1
+StoredNumber = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""A number that fits the columns of both sides."""
 
 
 MAX_SEQ_NO = 1 << 62
@@ -150,9 +152,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     store_id: str
-    seq_no: int
-    hash: str
-    diary_number: int
+    seq_no: StoredNumber
+    hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    diary_number: StoredNumber
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 PURE = ("admission", "scanner.presentation", "sync.protocol", "sync.link")
 BOX = ("admission", "scanner", "offline_cache", "sync", "config", "gate_agent")
 PRODUCT = (*BOX, "central")
-OURS = (*PRODUCT, "simulator", "demo", "bench", "tests")
+OURS = (*PRODUCT, "simulator", "demo", "bench", "examples", "tests")
 EVERY_LIBRARY = ("*",)
 
 
@@ -85,6 +85,7 @@ LAYERS = (
     Layer("simulator.witness", ours=("simulator.witness",), libraries=()),
     Layer("demo", ours=(*PRODUCT, "simulator", "demo"), libraries=EVERY_LIBRARY),
     Layer("bench", ours=(*PRODUCT, "simulator", "demo", "bench"), libraries=EVERY_LIBRARY),
+    Layer("examples", ours=("examples",), libraries=()),
     Layer("tests", ours=OURS, libraries=EVERY_LIBRARY),
 )
 

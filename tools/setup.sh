@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 readonly venv=.venv
 readonly stamps=$venv/stamps
 readonly run_packages=(libzbar0 mosquitto)
-readonly test_packages=(chromium fonts-noto-cjk libatomic1) # libatomic1: the driver of Playwright
+readonly test_packages=(chromium fonts-noto-cjk libatomic1 systemd) # libatomic1: the driver of Playwright; systemd: systemd-analyze
 
 step="start"
 say() { printf 'setup: %s\n' "$*"; }

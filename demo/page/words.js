@@ -1,0 +1,51 @@
+// Short names for what the box reports in codes: [zh, en].
+
+export const VERDICTS = {
+  ADMIT: ["放行", "Admitted"],
+  REFER: ["转人工", "Staff will help"],
+  DENY: ["未放行", "Not admitted"],
+  NONE: ["等待出示", "Waiting for a code"],
+};
+
+export const BARRIER = {
+  CLOSED: ["闸机关闭", "closed"],
+  RELEASED: ["闸机开启", "open"],
+  PASSING: ["正在通过", "passing"],
+  OVERDUE: ["超时未报", "overdue"],
+  FORCED: ["强行闯入", "forced"],
+  LOST: ["闸机未连接", "not connected"],
+  UNKNOWN: ["状态未知", "not known"],
+};
+
+export const REASONS = {
+  TICKET: ["门票", "ticket"],
+  UNLISTED_TICKET: ["脱机门票", "unlisted ticket"],
+  FREE_VISIT: ["首次免票", "free visit"],
+  CREDIT_LINE: ["先游后付", "pay later"],
+  RESUMED: ["继续通行", "resumed"],
+  NO_LIST: ["无名单", "no list"],
+  UNLISTED_CODE: ["未收录", "unlisted code"],
+  UNLISTED_LIMIT: ["脱机限额", "floor limit"],
+  UNKNOWN_PRODUCT: ["未知票种", "unknown product"],
+  CREDIT_DATA_OLD: ["授信过旧", "credit data old"],
+  CREDIT_OFFLINE_LIMIT: ["授信脱机限额", "credit floor limit"],
+  LANE_NOT_READY: ["通道未就绪", "lane not ready"],
+  STORE_BROKEN: ["存储故障", "store broken"],
+  ALREADY_USED: ["已使用", "already used"],
+  REFUNDED: ["已退票", "refunded"],
+  BLOCKED: ["已冻结", "blocked"],
+  WRONG_SITE: ["其他景区", "other site"],
+  TOO_EARLY: ["未到时间", "too early"],
+  EXPIRED: ["已过期", "expired"],
+  FREE_VISIT_USED: ["免票已用", "free visit used"],
+  NO_CREDIT: ["额度不足", "no credit"],
+  NO_ENTITLEMENT: ["无权益", "no entitlement"],
+  NOT_A_TICKET: ["非门票", "not a ticket"],
+  MALFORMED: ["无法识别", "malformed"],
+  UNKNOWN_KEY: ["未知签发方", "unknown issuer"],
+  BAD_SIGNATURE: ["签名无效", "bad signature"],
+};
+
+const ADMITTING = new Set(["TICKET", "UNLISTED_TICKET", "FREE_VISIT", "CREDIT_LINE", "RESUMED"]);
+
+export const admits = (reason) => ADMITTING.has(reason);

@@ -1,0 +1,253 @@
+"""The precious file: who may open it, what makes it refuse, and how closures share a commit."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offline_cache.database import (
+    FILE_NAME,
+    Database,
+    NewerSchemaError,
+    StateFolderInUseError,
+    StoreDamagedError,
+    StoreError,
+    Work,
+)
+
+
+def keep(name: str) -> Work[str]:
+    """A closure that writes one row and returns its name."""
+
+    def work(sql: sqlite3.Connection) -> str:
+        sql.execute("INSERT INTO state VALUES (?, 1)", (name,))
+        return name
+
+    return work
+
+
+def fail(name: str) -> Work[str]:
+    """A closure that writes a row and then changes its mind."""
+
+    def work(sql: sqlite3.Connection) -> str:
+        keep(name)(sql)
+        raise LookupError(name)
+
+    return work
+
+
+async def names(database: Database) -> list[str]:
+    """Every row that is kept."""
+    query = "SELECT name FROM state ORDER BY name"
+    return [name for (name,) in await database.read(lambda sql: sql.execute(query).fetchall())]
+
+
+async def trace(database: Database) -> list[str]:
+    """The statements that the database runs from now on."""
+    statements: list[str] = []
+    await database.read(lambda sql: sql.set_trace_callback(statements.append))
+    return statements
+
+
+async def pragma(database: Database, name: str) -> Any:
+    """The value of a setting."""
+    return await database.read(lambda sql: sql.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+# --- commits
+
+
+async def test_a_write_returns_its_closures_result_after_the_commit(
+    database: Database, tmp_path: Path
+) -> None:
+    """Another connection sees the row at once."""
+    assert await database.write(keep("a")) == "a"
+    with sqlite3.connect(tmp_path / FILE_NAME) as other:
+        assert other.execute("SELECT name FROM state").fetchall() == [("a",)]
+    other.close()
+
+
+async def test_closures_that_wait_together_share_a_commit(database: Database) -> None:
+    """Thirty-two visitors at once cost two commits: the first's, and one for all who came meanwhile."""
+    statements = await trace(database)
+    wanted = [f"{number:02}" for number in range(32)]
+    assert await asyncio.gather(*(database.write(keep(name)) for name in wanted)) == wanted
+    assert await names(database) == wanted
+    assert statements.count("COMMIT") <= 2
+
+
+async def test_closures_that_come_while_one_commits_wait_for_the_next_commit(database: Database) -> None:
+    """The writer thread is busy with one; the others gather behind it and share."""
+    may_go_on = threading.Event()
+    statements = await trace(database)
+
+    def slow(sql: sqlite3.Connection) -> str:
+        may_go_on.wait(10)
+        return keep("slow")(sql)
+
+    first = asyncio.create_task(database.write(slow))
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(database.write(keep(name))) for name in "abc"]
+    await asyncio.sleep(0)
+    may_go_on.set()
+    await asyncio.gather(first, *others)
+    assert statements.count("COMMIT") == 2
+
+
+async def test_a_failing_closure_undoes_only_itself(database: Database) -> None:
+    """Those that share its commit are kept, and its own error reaches only who asked."""
+    results = await asyncio.gather(
+        database.write(keep("a")),
+        database.write(fail("b")),
+        database.write(keep("c")),
+        return_exceptions=True,
+    )
+    assert results[0] == "a"
+    assert isinstance(results[1], LookupError)
+    assert results[2] == "c"
+    assert await names(database) == ["a", "c"]
+
+
+async def test_a_failed_commit_fails_every_closure_in_its_group(database: Database) -> None:
+    """Nobody is told of a row that is not there; the next group is committed again."""
+
+    def no_commit(action: int, what: str | None, *_: str | None) -> int:
+        refused = action == sqlite3.SQLITE_TRANSACTION and what == "COMMIT"
+        return sqlite3.SQLITE_DENY if refused else sqlite3.SQLITE_OK
+
+    await database.read(lambda sql: sql.set_authorizer(no_commit))
+    results = await asyncio.gather(*(database.write(keep(name)) for name in "abc"), return_exceptions=True)
+    assert [type(result) for result in results] == [sqlite3.DatabaseError] * 3
+    await database.read(lambda sql: sql.set_authorizer(None))
+    assert await names(database) == []
+    assert await database.write(keep("d")) == "d"
+
+
+async def test_a_full_disk_fails_what_does_not_fit_and_keeps_the_rest(database: Database) -> None:
+    """SQLite's page limit stands for the disk's end."""
+    await database.write(keep("before"))
+    pages = await pragma(database, "page_count")
+    await pragma(database, f"max_page_count = {pages + 1}")
+    big = "INSERT INTO state VALUES ('big', zeroblob(1000000))"
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        await database.write(lambda sql: sql.execute(big))
+    await pragma(database, "max_page_count = 100000")
+    await database.write(keep("now"))
+    assert await names(database) == ["before", "now"]
+
+
+async def test_the_work_of_someone_who_gave_up_is_done_all_the_same(database: Database) -> None:
+    """What was asked for may have been seen already."""
+    waiting = asyncio.create_task(database.write(keep("a")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await database.write(keep("b")) == "b"
+    assert await names(database) == ["a", "b"]
+
+
+async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:
+    """And frees the folder for the next."""
+    database = await Database.open(tmp_path)
+    writes = [asyncio.create_task(database.write(keep(name))) for name in "abc"]
+    await asyncio.sleep(0)
+    await database.close()
+    assert await asyncio.gather(*writes) == list("abc")
+    database = await Database.open(tmp_path)
+    assert await names(database) == list("abc")
+    await database.close()
+
+
+async def test_every_commit_reaches_the_disk(database: Database) -> None:
+    """WAL with synchronous=FULL (2): a power cut takes nothing that was answered."""
+    assert await pragma(database, "journal_mode") == "wal"
+    assert await pragma(database, "synchronous") == 2
+
+
+# --- opening
+
+
+async def test_an_empty_folder_becomes_a_box(tmp_path: Path) -> None:
+    """Folder, file and newest schema; opening again changes nothing."""
+    folder = tmp_path / "state" / "box"
+    for _ in range(2):
+        database = await Database.open(folder)
+        assert await pragma(database, "user_version") == 1
+        tables = await database.read(lambda sql: sql.execute("PRAGMA table_list").fetchall())
+        assert {"uses", "closings", "open_admissions", "ledger", "diary", "state"} <= {
+            row[1] for row in tables
+        }
+        await database.close()
+
+
+async def test_a_second_agent_on_the_same_folder_is_refused(database: Database, tmp_path: Path) -> None:
+    """And does not harm the first."""
+    with pytest.raises(StateFolderInUseError, match="another agent"):
+        await Database.open(tmp_path)
+    assert await database.write(keep("a")) == "a"
+
+
+def make_newer(path: Path) -> None:
+    """As a later release would leave it."""
+    with sqlite3.connect(path) as sql:
+        sql.execute("PRAGMA user_version = 99")
+    sql.close()
+
+
+def make_garbage(path: Path) -> None:
+    """Not a database at all."""
+    path.write_bytes(b"not a database" * 1000)
+
+
+def damage_pages(path: Path) -> None:
+    """A bad sector in the middle."""
+    content = bytearray(path.read_bytes())
+    content[4096 * 2 : 4096 * 5] = b"\xa5" * 4096 * 3
+    path.write_bytes(content)
+
+
+def make_a_folder(path: Path) -> None:
+    """Nothing that could be opened."""
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (make_newer, NewerSchemaError),
+        (make_garbage, StoreDamagedError),
+        (damage_pages, StoreDamagedError),
+        (make_a_folder, StoreError),
+    ],
+    ids=lambda value: value.__name__,
+)
+async def test_a_file_that_cannot_be_trusted_is_refused(
+    tmp_path: Path, spoil: Callable[[Path], None], error: type[StoreError]
+) -> None:
+    """By name, leaving no thread behind, and the folder free for a repair."""
+    database = await Database.open(tmp_path)
+    for number in range(100):
+        await database.write(keep(f"{number:0500}"))
+    await database.close()
+    spoil(tmp_path / FILE_NAME)
+    with pytest.raises(error, match=FILE_NAME):
+        await Database.open(tmp_path)
+    assert not [thread for thread in threading.enumerate() if "connection_worker" in thread.name]
+    if spoil is not make_a_folder:
+        (tmp_path / FILE_NAME).unlink()
+        await (await Database.open(tmp_path)).close()
+
+
+async def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
+    """A file stands in its place."""
+    (tmp_path / "state").write_text("")
+    with pytest.raises(StoreError, match="cannot be used"):
+        await Database.open(tmp_path / "state")
