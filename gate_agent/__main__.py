@@ -15,6 +15,7 @@ from config.settings import Profile, Settings, load_settings
 from gate_agent.app import run
 from gate_agent.identity import box_key
 from gate_agent.logs import set_up_logging
+from gate_agent.secret_files import secret_problems
 from offline_cache.database import StoreError
 
 EXIT_FAILED = 1
@@ -41,22 +42,38 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{options.settings}: in order")
         return 0
     if options.command == "key":
-        print(
-            public_key_text(
-                box_key(folder / settings.state_dir, demo=settings.profile is Profile.DEMO).public
-            )
-        )
-        return 0
+        return _print_key(settings, folder)
     return _run(settings, folder)
 
 
 def _load(path: Path) -> Settings:
-    """Return the settings, checked together with the policy that they name."""
+    """Return the settings, checked together with the files that they name."""
     settings = load_settings(path)
-    policy = load_policy(path.resolve().parent / settings.policy_file)
-    if settings.site_id not in policy.sites:
-        raise SettingsError((f"site_id: {settings.site_id!r} is not in the policy {policy.version}",))
+    folder = path.resolve().parent
+    problems = (*_policy_problems(settings, folder), *secret_problems(settings, folder))
+    if problems:
+        raise SettingsError(problems)
     return settings
+
+
+def _policy_problems(settings: Settings, folder: Path) -> list[str]:
+    try:
+        policy = load_policy(folder / settings.policy_file)
+    except SettingsError as error:
+        return [f"policy_file: {problem}" for problem in error.problems]
+    if settings.site_id not in policy.sites:
+        return [f"site_id: {settings.site_id!r} is not in the policy {policy.version}"]
+    return []
+
+
+def _print_key(settings: Settings, folder: Path) -> int:
+    try:
+        key = box_key(folder / settings.state_dir, demo=settings.profile is Profile.DEMO)
+    except (OSError, ValueError) as error:
+        print(f"the box's key: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    print(public_key_text(key.public))
+    return 0
 
 
 def _run(settings: Settings, folder: Path) -> int:

@@ -85,6 +85,8 @@ class BoxView:
                 found.append(f"lane {lane_id}: {problem}")
             if post.lane.state is State.LOST:
                 found.append(f"lane {lane_id}: the turnstile is not connected")
+            if post.lane.state is State.OVERDUE:
+                found.append(f"lane {lane_id}: the barrier does not say that it has closed")
         return found
 
     def list_age_s(self) -> int:

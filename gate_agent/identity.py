@@ -34,3 +34,8 @@ def _write_secret(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the centre may learn of the key at once: its name must survive a power cut too
+    finally:
+        os.close(folder)

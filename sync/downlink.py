@@ -43,22 +43,29 @@ class Downlink:
         self._random = random
         self._wanted: ListManifest | None = None
         self._arrived = asyncio.Event()
-        self.problem = ""
+        self._refusal = ""
+        self._failure = ""
+
+    @property
+    def problem(self) -> str:
+        """Why the last manifest was refused, or its list could not be taken in; empty when all is well."""
+        return self._refusal or self._failure
 
     def receive(self, payload: bytes) -> None:
         """Take a manifest; one that is not signed by a list key, or not for this site, is refused."""
         try:
             manifest = decode_manifest(payload, self._find_key)
         except (EnvelopeError, ProtocolError) as error:
-            self.problem = f"a list was refused: {error}"
+            self._refusal = f"a list was refused: {error}"
             return
         if manifest.site_id != self._site_id:
-            self.problem = f"a list was refused: it is for site {manifest.site_id}"
+            self._refusal = f"a list was refused: it is for site {manifest.site_id}"
         elif manifest.format != LIST_FORMAT:
-            self.problem = (
+            self._refusal = (
                 f"a list was refused: format {manifest.format} is not {LIST_FORMAT}; update this box"
             )
         else:
+            self._refusal = ""
             self._wanted = manifest
             self._arrived.set()
 
@@ -79,15 +86,16 @@ class Downlink:
         """Bring the shelf up to the wanted version; False when that should be tried again."""
         manifest = self._wanted
         if manifest is None or manifest.version <= self._shelf.version:
+            self._failure = ""
             return True
         part = self._shelf.new_part()
         try:
             await self._fetch(manifest.path, part, manifest.size_bytes)
             await self._shelf.install(part, manifest.version, manifest.sha256)
         except (FetchError, ValueError) as error:
-            self.problem = f"list {manifest.version} could not be taken in: {error}"
+            self._failure = f"list {manifest.version} could not be taken in: {error}"
             return False
-        self.problem = ""
+        self._failure = ""
         return True
 
     async def _arrived_within(self, seconds: float) -> None:

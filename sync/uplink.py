@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -14,7 +15,7 @@ BATCH_ENTRIES = 200
 WINDOW_ENTRIES = 8 * BATCH_ENTRIES
 """How far sending may run ahead of the last receipt."""
 RESEND_S = 3.0
-"""Without a receipt for this long, whatever was sent is taken as lost and sent again."""
+"""When receipts do not get on for this long, whatever was sent is taken as lost and sent again."""
 
 
 class Tail(Protocol):
@@ -73,6 +74,7 @@ class Uplink:
         self._awake = asyncio.Event()
         self._confirmed = self._sent = 0
         self._diary_confirmed = self._diary_sent = 0
+        self._resend_at_s = 0.0
         self.problem = ""
 
     def wake(self) -> None:
@@ -81,8 +83,7 @@ class Uplink:
 
     def restart(self) -> None:
         """The link came up again: what was on its way may be lost."""
-        self._sent = self._confirmed
-        self._diary_sent = self._diary_confirmed
+        self._take_back()
         self._awake.set()
 
     def receive(self, payload: bytes) -> None:
@@ -102,17 +103,30 @@ class Uplink:
             self._awake.clear()
             while self._receipts:
                 await self._apply(self._receipts.popleft())
+            self._look_at_the_clock()
             await self._send_ledger()
             await self._send_diary()
             await self._wait()
 
+    def _look_at_the_clock(self) -> None:
+        """Take what was sent as lost when its receipt is overdue, however busy the gate is meanwhile."""
+        is_on_its_way = self._sent > self._confirmed or self._diary_sent > self._diary_confirmed
+        if not is_on_its_way or asyncio.get_running_loop().time() >= self._resend_at_s:
+            self._take_back()
+            self._put_off_resending()
+
+    def _take_back(self) -> None:
+        self._sent = self._confirmed
+        self._diary_sent = self._diary_confirmed
+
+    def _put_off_resending(self) -> None:
+        self._resend_at_s = asyncio.get_running_loop().time() + RESEND_S
+
     async def _wait(self) -> None:
-        """Wait for something to do; in vain for too long, take what was sent as lost."""
-        try:
-            async with asyncio.timeout(RESEND_S):
+        """Wait for something to do, at most until a receipt is overdue."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._resend_at_s):
                 await self._awake.wait()
-        except TimeoutError:
-            self.restart()
 
     async def _apply(self, receipt: Receipt) -> None:
         if not await self._outbox.confirm_ledger(
@@ -125,6 +139,8 @@ class Uplink:
         self.problem = ""
         if receipt.seq_no < self._confirmed:
             self._sent = receipt.seq_no  # the centre lost what it had confirmed: the tail is open again
+        elif receipt.seq_no > self._confirmed or receipt.diary_number > self._diary_confirmed:
+            self._put_off_resending()
         self._confirmed = receipt.seq_no
         self._sent = max(self._sent, self._confirmed)
         if receipt.diary_number > self._diary_confirmed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hmac
 from http import HTTPStatus
 
@@ -18,6 +17,8 @@ from gate_agent.health import BoxView, Post
 from gate_agent.lane import LaneBusyError
 
 MAX_PICTURE_WIDTH = 1280
+MAX_BODY_BYTES = 4 * MAX_CODE_BYTES
+"""Room for the longest code in base64, and some more to say that a code is too long."""
 
 
 class ScanRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,7 +51,9 @@ class WebServer:
         await self._runner.cleanup()
 
     def _application(self, token: str) -> web.Application:
-        application = web.Application(middlewares=[_token_check(token)], client_max_size=4 * MAX_CODE_BYTES)
+        application = web.Application(
+            middlewares=[_uniform_errors, _token_check(token)], client_max_size=MAX_BODY_BYTES
+        )
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/v1/state", self._state)
@@ -87,10 +90,16 @@ class WebServer:
 
     async def _scan(self, request: web.Request) -> web.Response:
         captured_ns = self._view.clock.monotonic_ns()
+        if request.content_type != "application/json":  # which no page of another origin can send unasked
+            return _error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not_json", "the body must be application/json")
         try:
             wanted = msgspec.json.decode(await request.read(), type=ScanRequest)
             payload = _payload(wanted)
-        except (msgspec.DecodeError, ValueError) as error:
+        except web.HTTPRequestEntityTooLarge:
+            return _error(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"more than {MAX_BODY_BYTES} bytes"
+            )
+        except ValueError as error:  # msgspec's errors are of this kind too, and name the place
             return _error(HTTPStatus.BAD_REQUEST, "bad_request", str(error))
         post = self._view.posts.get(wanted.lane)
         if post is None:
@@ -121,12 +130,27 @@ class WebServer:
         )
 
 
+@web.middleware
+async def _uniform_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer aiohttp's own errors in the form of ours."""
+    try:
+        return await handler(request)
+    except web.RequestPayloadError:
+        response = _error(
+            HTTPStatus.BAD_REQUEST, "bad_request", "the body is not what its encoding headers say"
+        )
+        response.force_close()  # where the next request would begin is not known
+        return response
+    except web.HTTPException as error:
+        return _error(HTTPStatus(error.status), error.reason.lower().replace(" ", "_"), error.reason)
+
+
 def _token_check(token: str) -> Middleware:
     """Return the middleware that asks for the bearer token under /v1, if there is one."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").encode()
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         is_open = not token or not request.path.startswith("/v1/")
         if is_open or hmac.compare_digest(given, f"Bearer {token}".encode()):
             return await handler(request)
@@ -142,7 +166,7 @@ def _payload(wanted: ScanRequest) -> bytes:
         case None, str(encoded):
             try:
                 return base64.b64decode(encoded, validate=True)
-            except binascii.Error as error:
+            except ValueError as error:
                 raise ValueError(f"payload_base64: {error}") from error
     raise ValueError("give exactly one of payload and payload_base64")
 

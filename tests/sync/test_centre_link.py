@@ -1,0 +1,214 @@
+"""The whole conversation with the centre over a real broker: birth, heartbeat, receipts, lists, goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from admission.events import Incident
+from admission.tickets import Outcome
+from offline_cache.database import Database
+from offline_cache.journal import Outbox, append
+from offline_cache.lists import ListShelf
+from sync import centre_link as centre_link_module
+from sync.centre_link import BoxIdentity, CentreLink
+from sync.downlink import Downlink
+from sync.mqtt import Broker
+from sync.protocol import (
+    LIST_FORMAT,
+    BoxTopics,
+    Health,
+    ListManifest,
+    Presence,
+    Receipt,
+    Stream,
+    decode_batch,
+    decode_presence,
+    encode_json,
+    encode_manifest,
+)
+from tests.admission.makers import NOW_MS, SITE, STRANGER, signing_key
+from tests.central.programs import Ear, Mosquitto, listening
+from tests.offline_cache.list_files import build_list
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.e2e
+TOPICS = BoxTopics(SITE, "box-1")
+BOX_KEY, LIST_KEY = signing_key(8), signing_key(7)
+SESSION = "5e55"
+
+
+@dataclass(slots=True)
+class Box:
+    """What the link speaks for: memory, a shelf, and a centre whose files are on the disk."""
+
+    database: Database
+    outbox: Outbox
+    shelf: ListShelf
+    link: CentreLink
+    library: dict[str, bytes] = field(default_factory=dict)
+    running: asyncio.Task[None] | None = None
+
+    async def record(self, entries: int) -> None:
+        """Commit entries and say that there is something to send."""
+        await self.database.write(
+            lambda sql: [append(sql, NOW_MS, Incident("1", Outcome.FORCED)) for _ in range(entries)]
+        )
+        self.link.wake()
+
+    async def end(self) -> None:
+        """Stop the link as the program does at its end."""
+        assert self.running is not None
+        self.running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.running
+
+
+@asynccontextmanager
+async def opened_box(folder: Path, port: int) -> AsyncIterator[Box]:
+    """A box whose link works towards a broker."""
+    database = await Database.open(folder / "state")
+    outbox = Outbox(database)
+    shelf = ListShelf(folder / "lists", SITE, database)
+    library: dict[str, bytes] = {}
+
+    async def fetch(path: str, target: Path, size_bytes: int) -> None:
+        assert len(library[path]) == size_bytes
+        await asyncio.to_thread(target.write_bytes, library[path])
+
+    async def health() -> Health:
+        backlog = await outbox.backlog()
+        return Health(
+            list_version=shelf.version, list_age_s=0, backlog=backlog, lanes={"1": "CLOSED"}, problems=[]
+        )
+
+    find_key = {LIST_KEY.key_id: LIST_KEY.public.key}.get
+    link = CentreLink(
+        Broker(host="127.0.0.1", port=port, client_id="box-fairy-box-1"),
+        BoxIdentity(TOPICS, BOX_KEY, SESSION),
+        outbox,
+        Downlink(shelf, fetch, SITE, find_key, lambda: 0.0),
+        health,
+        lambda: NOW_MS,
+        lambda: 0.0,
+    )
+    box = Box(database, outbox, shelf, link, library)
+    box.running = asyncio.create_task(link.run())
+    try:
+        yield box
+    finally:
+        await box.end()
+        await shelf.close()
+        await database.close()
+
+
+@pytest.fixture
+async def box(tmp_path: Path, mosquitto: Mosquitto) -> AsyncIterator[Box]:
+    """A box whose link is up."""
+    async with opened_box(tmp_path, mosquitto.port) as box:
+        await until(lambda: box.link.is_up, "the link")
+        yield box
+
+
+def presence(ear: Ear) -> Presence | None:
+    """The box's last word about itself."""
+    said = ear.last(TOPICS.presence)
+    return decode_presence(said) if said else None
+
+
+async def test_birth_is_retained_and_has_the_box_s_health(box: Box, mosquitto: Mosquitto) -> None:
+    """Whoever looks at the broker later finds that the box is there, since when, and how it does."""
+    await box.record(3)
+    box.link._due.set()
+    with listening(mosquitto.port, TOPICS.presence) as ear:
+        await until(lambda: (said := presence(ear)) is not None and said.online, "the birth")
+        said = presence(ear)
+        assert said is not None
+        assert (said.session, said.at_ms) == (SESSION, NOW_MS)
+        assert said.health is not None
+        assert said.health.lanes == {"1": "CLOSED"}
+
+
+async def test_heartbeat_follows_the_birth(
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the link is up the box speaks again and again, each time as it is then."""
+    monkeypatch.setattr(centre_link_module, "HEARTBEAT_S", 0.05)
+    async with opened_box(tmp_path, mosquitto.port) as box:
+        with listening(mosquitto.port, TOPICS.presence) as ear:
+            await until(lambda: len(ear.heard.get(TOPICS.presence, ())) >= 3, "three heartbeats")
+            await box.record(2)
+
+            def counts_two() -> bool:
+                said = presence(ear)
+                return said is not None and said.health is not None and said.health.backlog == 2
+
+            await until(counts_two, "the new backlog")
+
+
+async def test_ledger_goes_up_and_its_receipt_releases_it(box: Box, mosquitto: Mosquitto) -> None:
+    """What is committed arrives signed by the box; the centre's receipt on the box's own topic confirms it."""
+    with listening(mosquitto.port, TOPICS.up(Stream.LEDGER)) as ear:
+        await box.record(3)
+        await until(lambda: ear.last(TOPICS.up(Stream.LEDGER)) is not None, "the batch")
+        batch = decode_batch(
+            ear.last(TOPICS.up(Stream.LEDGER)) or b"", {BOX_KEY.key_id: BOX_KEY.public.key}.get
+        )
+        assert (batch.box_id, batch.first, len(batch.entries)) == ("box-1", 1, 3)
+        tail = await box.outbox.ledger_after(3, 1)
+        receipt = Receipt(store_id="s", seq_no=3, hash=tail.previous_hash.hex(), diary_number=0)
+        ear.say(TOPICS.receipt, encode_json(receipt))
+        async with asyncio.timeout(10):
+            while await box.outbox.backlog():
+                await asyncio.sleep(0.005)
+
+
+async def test_list_comes_down(box: Box, mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """A retained manifest brings its list; one that a stranger signed becomes a problem of the link."""
+    sha256 = build_list(tmp_path / "made", version=3)
+    box.library["/l/3"] = (tmp_path / "made").read_bytes()
+    manifest = ListManifest(
+        format=LIST_FORMAT,
+        site_id=SITE,
+        version=3,
+        as_of_s=0,
+        sha256=sha256,
+        size_bytes=len(box.library["/l/3"]),
+        path="/l/3",
+    )
+    with listening(mosquitto.port, TOPICS.manifest) as ear:
+        ear.say(TOPICS.manifest, encode_manifest(manifest, LIST_KEY))
+        await until(lambda: box.shelf.version == 3, "the list")
+        ear.say(TOPICS.manifest, encode_manifest(manifest, STRANGER))
+        await until(lambda: bool(box.link.problems), "the complaint")
+        assert "refused" in box.link.problems[0]
+
+
+async def test_box_that_stops_is_offline(box: Box, mosquitto: Mosquitto) -> None:
+    """After a goodbye, the broker's retained word is that this session is offline."""
+    with listening(mosquitto.port, TOPICS.presence) as ear:
+        await until(lambda: (said := presence(ear)) is not None and said.online, "the birth")
+    box.link.leave()
+    await box.end()
+    with listening(mosquitto.port, TOPICS.presence) as ear:
+        await until(lambda: (said := presence(ear)) is not None and not said.online, "the goodbye")
+        said = presence(ear)
+        assert said is not None
+        assert said.session == SESSION
+
+
+async def test_broker_that_forgot_everything_is_told_again(box: Box, mosquitto: Mosquitto) -> None:
+    """After a broker's kill and restart the birth and the unconfirmed ledger are there again."""
+    await box.record(2)
+    mosquitto.kill()
+    await until(lambda: not box.link.is_up, "the loss")
+    mosquitto.start()
+    with listening(mosquitto.port, TOPICS.presence, TOPICS.up(Stream.LEDGER)) as ear:
+        await until(lambda: presence(ear) is not None, "the birth")
+        await until(lambda: ear.last(TOPICS.up(Stream.LEDGER)) is not None, "the ledger")
