@@ -287,6 +287,8 @@ async def test_state_is_the_whole_picture(site: Site) -> None:
         "site_id": "fairy",
         "session": "5e55",
         "link_up": True,
+        "site_link_up": None,
+        "neighbours": [],
         "list_version": 7,
         "list_age_s": 3600,
         "backlog": 2,
