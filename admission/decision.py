@@ -44,6 +44,7 @@ class Exposure:
 class Facts:
     """What is known about one credential at one lane; `current_list` is None when the box has no list at all.
 
+    `box_id` is whose lane it is: neighbours may have lanes of the same name. None where no neighbours are heard.
     `is_key_withdrawn` says that the key which signed the credential is no longer trusted.
     """
 
@@ -55,6 +56,7 @@ class Facts:
     subject: SubjectRights | None = None
     history: History = field(default_factory=History)
     exposure: Exposure = field(default_factory=Exposure)
+    box_id: str | None = None
     is_key_withdrawn: bool = False
 
 
@@ -143,10 +145,14 @@ def _interrupted_use(facts: Facts, policy: Policy, now_ms: int) -> Use | None:
     """
     earliest_ms = now_ms - policy.resume_within_s * 1000
     for use in sorted(facts.history.uses, key=lambda use: use.at_ms, reverse=True):
-        is_recent = earliest_ms <= use.at_ms <= now_ms and use.lane_id == facts.lane_id
-        if is_recent and _may_go_on(facts.history.outcomes(use)):
+        is_recent = earliest_ms <= use.at_ms <= now_ms
+        if is_recent and _was_here(use, facts) and _may_go_on(facts.history.outcomes(use)):
             return use
     return None
+
+
+def _was_here(use: Use, facts: Facts) -> bool:
+    return use.lane_id == facts.lane_id and facts.box_id in (None, use.box_id)
 
 
 def _may_go_on(outcomes: frozenset[Outcome]) -> bool:

@@ -30,6 +30,7 @@ class Context(Enum):
     CODE = b"scenic-gate/code/1"
     LIST = b"scenic-gate/list/1"
     LEDGER = b"scenic-gate/ledger/1"
+    SIDE = b"scenic-gate/side/1"
 
 
 class EnvelopeError(ValueError):

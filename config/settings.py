@@ -51,6 +51,26 @@ class CentreTable(msgspec.Struct, frozen=True, kw_only=True):
     """A silent link is noticed after one to two of these, in seconds."""
 
 
+class SiteBrokerTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the boxes of the site speak to each other."""
+
+    host: str
+    port: Port
+    username: str = ""
+    password_file: str = ""
+    """File that holds the broker's password; empty for none."""
+    keepalive_s: Annotated[int, msgspec.Meta(ge=2, le=300)] = 15
+    """A silent link is noticed after one to two of these, in seconds."""
+
+
+class NeighbourTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Another box of the site."""
+
+    box_id: Name
+    key: str
+    """Its public key as ID:KEY in hex, as `gate-agent key` prints it there."""
+
+
 class KeyTable(msgspec.Struct, frozen=True, kw_only=True):
     """A public key that issues codes."""
 
@@ -127,6 +147,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     list_keys: tuple[str, ...]
     """Public keys, as ID:KEY in hex, that may sign lists."""
     external_issuers: tuple[ExternalTable, ...] = ()
+    site_broker: SiteBrokerTable | None = None
+    """Leave out for a box that is alone on its site."""
+    neighbours: tuple[NeighbourTable, ...] = ()
     lanes: Annotated[tuple[LaneTable, ...], msgspec.Meta(min_length=1)]
     web: WebTable = WebTable()
 
@@ -138,7 +161,12 @@ def load_settings(path: Path) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError((f"{path}: cannot be read: {error}",)) from error
     settings = load(text, Settings)
-    problems = (*_key_problems(settings), *_lane_problems(settings), *_other_problems(settings))
+    problems = (
+        *_key_problems(settings),
+        *_neighbour_problems(settings),
+        *_lane_problems(settings),
+        *_other_problems(settings),
+    )
     if problems:
         raise SettingsError(tuple(problems))
     return settings
@@ -162,9 +190,15 @@ def list_keys(settings: Settings) -> dict[bytes, PublicKey]:
     return {key.key_id: key for key in map(read_public_key, settings.list_keys)}
 
 
+def neighbour_keys(settings: Settings) -> dict[str, PublicKey]:
+    """Return the keys with which the site's other boxes sign, by box id."""
+    return {table.box_id: read_public_key(table.key) for table in settings.neighbours}
+
+
 def _key_problems(settings: Settings) -> list[str]:
     texts = [(f"issuer_keys[{n}].key", table.key) for n, table in enumerate(settings.issuer_keys)]
     texts += [(f"list_keys[{n}]", text) for n, text in enumerate(settings.list_keys)]
+    texts += [(f"neighbours[{n}].key", table.key) for n, table in enumerate(settings.neighbours)]
     problems = []
     for where, text in texts:
         try:
@@ -178,6 +212,18 @@ def _key_problems(settings: Settings) -> list[str]:
     return problems + [
         f"issuer_keys: id {name} stands there twice" for name in sorted(set(ids)) if ids.count(name) > 1
     ]
+
+
+def _neighbour_problems(settings: Settings) -> list[str]:
+    ids = [settings.box_id, *(table.box_id for table in settings.neighbours)]
+    problems = [
+        f"neighbours: box {name!r} stands there twice or is this box"
+        for name in sorted(set(ids))
+        if ids.count(name) > 1
+    ]
+    if settings.neighbours and settings.site_broker is None:
+        problems.append("site_broker: missing, and without it the neighbours are not heard")
+    return problems
 
 
 def _lane_problems(settings: Settings) -> list[str]:

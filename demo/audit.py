@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from admission.reasons import Reason, Verdict
 from admission.tickets import Basis, Outcome, is_held
 from demo.cast import Guest
-from demo.world import BOX_ID
+from demo.troubles import Fact, Troubles
 
-Fact = dict[str, Any]
 FREE_VISITS = 1
 """How often a member of a group may come for free, by the demo's policy."""
-AFTER_KILL_MS = 10_000
-"""How long after a kill a visitor who stood there may still be dealt with."""
 
 
 @dataclass(slots=True)
@@ -34,19 +30,29 @@ class Findings:
     refused: Counter[str] = field(default_factory=Counter)
     resumed: int = 0
     unknown: int = 0
+    copies_refused: int = 0
+    copies_admitted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A use that the centre reports as a conflict: the one that stands before it, and what it cost."""
+
+    first_admission_id: str
+    cost_fen: int
 
 
 @dataclass(frozen=True, slots=True)
 class CentreBooks:
-    """The centre's rows that matter, by admission id."""
+    """The centre's rows that matter, by admission id; the numbers of ledgers and diaries by box."""
 
     uses: Mapping[str, Fact]
     outcomes: Mapping[str, frozenset[Outcome]]
     charges: Mapping[str, int]
-    conflicts: frozenset[str]
+    conflicts: Mapping[str, Excess]
     quantities: Mapping[str, int]
-    ledger_numbers: Sequence[int]
-    diary_numbers: frozenset[int]
+    ledger_numbers: Mapping[str, Sequence[int]]
+    diary_numbers: Mapping[str, Sequence[int]]
 
 
 def read_witness(path: Path) -> list[Fact]:
@@ -67,48 +73,62 @@ def read_books(store: Path) -> CentreBooks:
             charges={
                 row[0].hex(): row[1] for row in sql.execute("SELECT admission_id, fare_fen FROM charges")
             },
-            conflicts=frozenset(row[0].hex() for row in sql.execute("SELECT admission_id FROM conflicts")),
+            conflicts={
+                row[0].hex(): Excess(row[1].hex(), row[2])
+                for row in sql.execute("SELECT admission_id, first_admission_id, cost_fen FROM conflicts")
+            },
             quantities={
                 row[0].hex(): row[1] for row in sql.execute("SELECT key, quantity - refunded FROM tickets")
             },
-            ledger_numbers=[row[0] for row in sql.execute("SELECT seq_no FROM ledger ORDER BY seq_no")],
-            diary_numbers=frozenset(row[0] for row in sql.execute("SELECT number FROM diary")),
+            ledger_numbers=_by_box(sql.execute("SELECT box_id, seq_no FROM ledger")),
+            diary_numbers=_by_box(sql.execute("SELECT box_id, number FROM diary")),
         )
 
 
-def audit(
-    guests: Sequence[Guest], facts: Sequence[Fact], books: CentreBooks, kills_ms: Sequence[float]
-) -> Findings:
-    """Compare; `kills_ms` are the moments, on the witness's clock, at which the agent was killed."""
+def _by_box(rows: Iterable[tuple[str, int]]) -> Mapping[str, Sequence[int]]:
+    numbers: defaultdict[str, list[int]] = defaultdict(list)
+    for box_id, number in rows:
+        numbers[box_id].append(number)
+    return numbers
+
+
+def audit(guests: Sequence[Guest], facts: Sequence[Fact], books: CentreBooks, troubles: Troubles) -> Findings:
+    """Compare what happened with what is told of it, and with what had to happen in spite of the troubles."""
     by_guest = defaultdict(list)
     for fact in facts:
         by_guest[fact.get("visitor")].append(fact)
-    in_flight = {guest.id for guest in guests if _is_in_flight(by_guest[guest.id], kills_ms)}
+    visits = {guest.id: Visit(guest, by_guest[guest.id]) for guest in guests}
     findings = Findings()
-    for guest in guests:
-        _judge_verdict(guest, by_guest[guest.id], in_flight, findings)
-    _judge_admissions(facts, books, kills_ms, findings)
+    for visit in visits.values():
+        _judge_verdict(visit, list(_before(visit, visits)), troubles, findings)
+    _judge_admissions(facts, books, troubles, findings)
     _judge_rights(guests, facts, books, findings)
-    _judge_unseen_uses(facts, books, kills_ms, findings)
+    _judge_unseen_uses(facts, books, troubles, findings)
     _judge_counts(books, findings)
+    _judge_conflicts(books, findings)
     _judge_records(facts, books, findings)
     return findings
 
 
-def _is_in_flight(facts: Sequence[Fact], kills_ms: Sequence[float]) -> bool:
-    """Whether the visitor stood at the gate when the agent was killed, or while it was away."""
-    times = [fact["t_ms"] for fact in facts]
-    return bool(times) and any(times[0] - AFTER_KILL_MS <= kill <= times[-1] for kill in kills_ms)
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A guest and what the witness saw of them."""
+
+    guest: Guest
+    facts: Sequence[Fact]
 
 
-def _judge_verdict(guest: Guest, facts: Sequence[Fact], in_flight: set[str], findings: Findings) -> None:
-    given = [(fact["verdict"], fact["reason"]) for fact in facts if fact["what"] == "verdict"]
-    allowed = set(guest.expected)
-    if guest.id in in_flight and guest.expected[0][0] == Verdict.ADMIT:
-        allowed.add((Verdict.ADMIT.value, Reason.RESUMED.value))
-    if guest.follows in in_flight:
-        # The visit before ended unobserved: held as used, or gone on with.
-        allowed |= {("ADMIT", "RESUMED"), ("DENY", "ALREADY_USED")}
+def _before(visit: Visit, visits: Mapping[str, Visit]) -> Iterator[Visit]:
+    """Yield the earlier visits of the same story, the last one first."""
+    while visit.guest.follows:
+        visit = visits[visit.guest.follows]
+        yield visit
+
+
+def _judge_verdict(visit: Visit, earlier: Sequence[Visit], troubles: Troubles, findings: Findings) -> None:
+    guest = visit.guest
+    given = [(fact["verdict"], fact["reason"]) for fact in visit.facts if fact["what"] == "verdict"]
+    allowed = _allowed(visit, earlier, troubles)
     findings.wrong += [
         f"{guest.id} ({guest.kind}) at lane {guest.lane} got {pair}, not {sorted(allowed)}"
         for pair in given
@@ -119,14 +139,32 @@ def _judge_verdict(guest: Guest, facts: Sequence[Fact], in_flight: set[str], fin
         return
     verdict, reason = given[-1]
     findings.resumed += reason == Reason.RESUMED
+    if guest.kind == "copy_elsewhere":
+        findings.copies_refused += verdict == Verdict.DENY
+        findings.copies_admitted += verdict == Verdict.ADMIT
     if verdict == Verdict.ADMIT:
         findings.admitted += 1
     else:
         findings.refused[reason] += 1
 
 
+def _allowed(visit: Visit, earlier: Sequence[Visit], troubles: Troubles) -> set[tuple[str, str]]:
+    """Return the answers that the visitor may get, after the earlier visits of the same story."""
+    allowed = set(visit.guest.expected)
+    if troubles.is_in_flight(visit.facts) and visit.guest.expected[0][0] == Verdict.ADMIT:
+        allowed.add((Verdict.ADMIT.value, Reason.RESUMED.value))
+    if earlier and troubles.is_in_flight(earlier[0].facts):
+        # The visit before ended unobserved: held as used, or gone on with.
+        allowed |= {("ADMIT", "RESUMED"), ("DENY", "ALREADY_USED")}
+    for before in earlier:
+        if troubles.could_not_know(before.facts, visit.facts):
+            # Admitted as the visit before was; or how that ended is not known here.
+            allowed |= {*before.guest.expected, ("DENY", "ALREADY_USED")}
+    return allowed
+
+
 def _judge_admissions(
-    facts: Sequence[Fact], books: CentreBooks, kills_ms: Sequence[float], findings: Findings
+    facts: Sequence[Fact], books: CentreBooks, troubles: Troubles, findings: Findings
 ) -> None:
     """Everything the barrier did is at the centre, and ended there as it ended at the gate."""
     passed = {fact["admission_id"] for fact in facts if fact["what"] == "passed"}
@@ -136,20 +174,20 @@ def _judge_admissions(
             case "released" if admission_id not in books.uses:
                 findings.lost.append(f"{_who(fact)} was let in as {admission_id}, which the centre lacks")
             case "passed":
-                _judge_end(fact, Outcome.PASSED, books, kills_ms, findings)
+                _judge_end(fact, Outcome.PASSED, books, troubles, findings)
                 findings.lost += _missing_charge(admission_id, fact, books)
             case "closed" if admission_id in books.uses and admission_id not in passed:
-                _judge_end(fact, Outcome.ABANDONED, books, kills_ms, findings)
+                _judge_end(fact, Outcome.ABANDONED, books, troubles, findings)
 
 
 def _judge_end(
-    fact: Fact, expected: Outcome, books: CentreBooks, kills_ms: Sequence[float], findings: Findings
+    fact: Fact, expected: Outcome, books: CentreBooks, troubles: Troubles, findings: Findings
 ) -> None:
     """How an admission ended is known, or was not observed because of a kill and says so."""
     ended = books.outcomes.get(fact["admission_id"], frozenset())
     if ended & {expected, Outcome.PASSED}:  # a passage that nobody saw is a finding of its own
         return
-    if Outcome.UNKNOWN in ended and _is_near(fact, kills_ms):
+    if Outcome.UNKNOWN in ended and troubles.is_near(fact):
         findings.unknown += 1
         return
     names = sorted(outcome.name for outcome in ended)
@@ -183,13 +221,14 @@ def _judge_rights(
 
 
 def _judge_unseen_uses(
-    facts: Sequence[Fact], books: CentreBooks, kills_ms: Sequence[float], findings: Findings
+    facts: Sequence[Fact], books: CentreBooks, troubles: Troubles, findings: Findings
 ) -> None:
     """A use that no barrier saw can only be one that a kill interrupted, and it must say so."""
     released = {fact["admission_id"] for fact in facts if fact["what"] == "released"}
     passed = {fact["admission_id"] for fact in facts if fact["what"] == "passed"}
     for admission_id in books.uses.keys() - released:
-        if not (kills_ms and Outcome.UNKNOWN in books.outcomes.get(admission_id, frozenset())):
+        kills = troubles.kills_of(books.uses[admission_id]["box_id"])
+        if not (kills and Outcome.UNKNOWN in books.outcomes.get(admission_id, frozenset())):
             findings.doubled.append(f"use {admission_id} at the centre, and no barrier opened for it")
     findings.doubled += [
         f"{admission_id} passed at the centre, and nobody at the gate"
@@ -216,22 +255,30 @@ def _judge_counts(books: CentreBooks, findings: Findings) -> None:
             )
 
 
+def _judge_conflicts(books: CentreBooks, findings: Findings) -> None:
+    """A conflict names both gates and its cost, or it is no report."""
+    for admission_id, excess in books.conflicts.items():
+        gates = [books.uses.get(name) for name in (admission_id, excess.first_admission_id)]
+        if not (all(use and use["box_id"] and use["lane_id"] for use in gates) and excess.cost_fen > 0):
+            findings.doubled.append(f"the conflict about {admission_id} lacks a gate or its cost")
+
+
 def _judge_records(facts: Sequence[Fact], books: CentreBooks, findings: Findings) -> None:
-    """Every record number that was shown can be found at the centre, and the ledger has no gap."""
-    numbers = Counter(books.ledger_numbers)
-    findings.doubled += [f"ledger entry {number} counts {n} times" for number, n in numbers.items() if n > 1]
-    if missing := set(range(1, max(numbers, default=0) + 1)) - numbers.keys():
-        findings.lost.append(f"the centre's ledger lacks {sorted(missing)}")
-    for fact in facts:
-        if fact["what"] == "verdict" and fact["record"]:
-            number = fact["record"].removeprefix(f"{BOX_ID}-")
-            kept = int(number[1:]) in books.diary_numbers if number[0] == "D" else int(number) in numbers
-            if not kept:
-                findings.lost.append(f"record {fact['record']} of {_who(fact)} is not at the centre")
-
-
-def _is_near(fact: Fact, kills_ms: Sequence[float]) -> bool:
-    return any(-AFTER_KILL_MS <= fact["t_ms"] - kill <= AFTER_KILL_MS for kill in kills_ms)
+    """Every record number that was shown can be found at the centre, and no ledger has a gap."""
+    for box_id, ledger in books.ledger_numbers.items():
+        counts = Counter(ledger)
+        findings.doubled += [
+            f"ledger entry {box_id}-{number} counts {n} times" for number, n in counts.items() if n > 1
+        ]
+        if missing := set(range(1, max(counts) + 1)) - counts.keys():
+            findings.lost.append(f"the centre's ledger of {box_id} lacks {sorted(missing)}")
+    records = {f"{box_id}-{n}" for box_id, numbers in books.ledger_numbers.items() for n in numbers}
+    records |= {f"{box_id}-D{n}" for box_id, numbers in books.diary_numbers.items() for n in numbers}
+    findings.lost += [
+        f"record {fact['record']} of {_who(fact)} is not at the centre"
+        for fact in facts
+        if fact["what"] == "verdict" and fact["record"] and fact["record"] not in records
+    ]
 
 
 def _who(fact: Fact) -> str:

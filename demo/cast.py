@@ -68,6 +68,7 @@ class Casting:
             "valid": self._valid,
             "used": self._used,
             "copy": self._copy,
+            "copy_elsewhere": self._copy_elsewhere,
             "forged": self._forged,
             "wrong_key": self._wrong_key,
             "refunded": self._refunded,
@@ -109,6 +110,12 @@ class Casting:
                 Visit("copy", sold.code, "DENY", "ALREADY_USED", sold.key),
             )
             for sold in await self._sell(count)
+        ]
+
+    async def _copy_elsewhere(self, count: int) -> list[Story]:
+        """A copy that is to be shown at another box than its original."""
+        return [
+            (original, replace(copy, kind="copy_elsewhere")) for original, copy in await self._copy(count)
         ]
 
     async def _abandoned(self, count: int) -> list[Story]:

@@ -147,6 +147,17 @@ async def _accepts(port: int) -> bool:
     return True
 
 
+async def output(command: list[str]) -> str:
+    """Return what a command prints; StartError with what it complains of when it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    if process.returncode != 0:
+        raise StartError(f"{' '.join(command[1:])} failed: {err.decode().strip()}")
+    return out.decode()
+
+
 def resident_mb(pid: int) -> float:
     """Return the most memory the process has had resident, in MB."""
     status = Path(f"/proc/{pid}/status").read_text("ascii")

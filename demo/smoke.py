@@ -1,59 +1,35 @@
-"""The gate put to the proof: a hundred visitors, a cut network, kills, and a witness who knows nothing of it."""
+"""The site put to the proof: two hundred visitors, cut networks, kills, and a witness who knows nothing of it."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from demo.audit import Findings, audit, read_books, read_witness
-from demo.cast import Casting, Guest, line_up
+from demo.cast import Casting, Guest
+from demo.day import DAY, Phase, invite
 from demo.processes import StartError, resident_mb, run_until_done
+from demo.saboteur import Faults, Saboteur, until_in_touch
 from demo.street import draw, draw_empty
 from demo.witness_log import WitnessLog
 from demo.world import PROJECT, World
 
-LANES = ("1", "2")
-STORIES = {
-    "valid": 36,
-    "used": 4,
-    "copy": 4,
-    "forged": 4,
-    "wrong_key": 3,
-    "refunded": 4,
-    "wrong_site": 3,
-    "too_early": 3,
-    "expired": 3,
-    "not_a_ticket": 4,
-    "external": 5,
-    "external_unlisted": 3,
-    "member": 5,
-    "credit": 3,
-    "abandoned": 2,
-}
+BOXES = {"B1": ("1", "2"), "B2": ("3",)}
 RELEASE_TIMEOUT_MS = 3000
-SILENT_MS = 3000
-CUT_AT, KILL_AGENT_AT, RESTORE_AT, KILL_BROKER_AT = 1 / 3, 0.5, 2 / 3, 0.8
 LOOK_EVERY_S = 0.1
 PLAY_TIMEOUT_S = 240.0
 LIST_TIMEOUT_S = 30.0
 AGREE_TIMEOUT_S = 30.0
-
-
-@dataclass(slots=True)
-class Faults:
-    """What was done to the gate, and when on the witness's clock."""
-
-    agent_kills_ms: list[float]
-    broker_kills: int = 0
-    cut_s: float = 0.0
 
 
 class Progress:
@@ -62,98 +38,122 @@ class Progress:
     def __init__(self, log: Path) -> None:
         self._log = WitnessLog(log)
         self.left = 0
-        self.is_finished = False
 
     def look(self) -> None:
         """Take in what was written since the last look."""
-        for fact in self._log.news():
-            what = fact["what"]
-            self.left += what == "left"
-            self.is_finished |= what == "finished"
+        self.left += sum(fact["what"] == "left" for fact in self._log.news())
 
 
-async def smoke(folder: Path, stories: dict[str, int], seed: int) -> dict[str, Any]:
+async def smoke(folder: Path, share: float, seed: int) -> dict[str, Any]:
     """Play one run and return its report."""
     began = time.monotonic()
-    async with World(folder, LANES, release_timeout_ms=RELEASE_TIMEOUT_MS) as world:
+    lanes, others = BOXES["B1"], {"B2": BOXES["B2"]}
+    async with World(folder, lanes, neighbours=others, release_timeout_ms=RELEASE_TIMEOUT_MS) as world:
         await world.start()
         rng = random.Random(seed)
         async with world.back_office as office:
-            cast = await Casting(office, rng).stories(stories)
-        guests = list(line_up(cast, LANES, rng))
-        _say(f"drawing {len(guests)} visitors")
-        script = await asyncio.to_thread(lambda: [draw_empty(folder, seed), *draw(guests, folder, seed)])
-        await world.start_box()
-        await _until_listed(world)
-        await asyncio.to_thread(_append, world.script, [*script, '{"end": true}'])
-        faults = await _play(world, len(guests))
+            phases = await invite(Casting(office, rng), BOXES, share, rng)
+        guests = [guest for phase in phases for guest in phase]
+        _say(f"{len(guests)} visitors")
+        _append(world.script, [draw_empty(folder, seed)])
+        async with contextlib.aclosing(_scripts(phases, folder, seed)) as scripts:
+            script = await anext(scripts)
+            await world.start_box()
+            await _until_listed(world)
+            await until_in_touch(world)
+            async with asyncio.timeout(PLAY_TIMEOUT_S):
+                faults = await _play(world, [len(phase) for phase in phases], script, scripts)
         await _until_agreed(world)
-        rss_mb = resident_mb(world.agent.pid) if world.agent.pid else 0.0
-        await world.agent.stop()
+        rss_mb = max(resident_mb(box.agent.pid) for box in world.boxes.values() if box.agent.pid)
+        for box in world.boxes.values():
+            await box.agent.stop()
         await asyncio.sleep(0.5)
         findings = audit(
-            guests, read_witness(world.witness_log), read_books(world.centre_store), faults.agent_kills_ms
+            guests, read_witness(world.witness_log), read_books(world.centre_store), faults.troubles
         )
-        waits = sorted(_waits_ms(world.agent_log))
+        waits = sorted(wait for box in world.boxes.values() for wait in _waits_ms(box.log))
     return _report(guests, findings, faults, waits, rss_mb, time.monotonic() - began)
 
 
-async def _play(world: World, visitors: int) -> Faults:
-    """Let the script run, and do at its marks what a bad day does."""
+async def _scripts(phases: Sequence[Sequence[Guest]], folder: Path, seed: int) -> AsyncGenerator[list[str]]:
+    """Yield the script of each phase; while one is played the next is drawn."""
+    lines = draw([guest for phase in phases for guest in phase], folder, seed)
+    ahead: asyncio.Task[list[str]] | None = None
+    try:
+        for number in range(len(phases) + 1):
+            script = await ahead if ahead else []
+            if number < len(phases):
+                ahead = asyncio.create_task(asyncio.to_thread(partial(_take, lines, len(phases[number]))))
+            if number:
+                yield script
+    finally:
+        if ahead is not None:
+            await asyncio.wait((ahead,))
+        await asyncio.to_thread(lines.close)
+
+
+def _take(lines: Iterator[str], count: int) -> list[str]:
+    return list(islice(lines, count))
+
+
+async def _play(
+    world: World, sizes: Sequence[int], script: list[str], scripts: AsyncIterator[list[str]]
+) -> Faults:
+    """Let one phase follow the other, each beginning when everyone of the one before has left."""
+    began = time.monotonic()
     progress = Progress(world.witness_log)
-    faults = Faults([])
-    cut_at_s = 0.0
-    marks = iter(
-        [
-            (CUT_AT, "cut"),
-            (KILL_AGENT_AT, "kill agent"),
-            (RESTORE_AT, "restore"),
-            (KILL_BROKER_AT, "kill broker"),
-        ]
-    )
-    share, what = next(marks)
-    async with asyncio.timeout(PLAY_TIMEOUT_S):
-        while not progress.is_finished:
-            await asyncio.sleep(LOOK_EVERY_S)
-            progress.look()
-            if progress.left < share * visitors:
-                continue
-            _say(f"{progress.left} of {visitors} visitors: {what}")
-            match what:
-                case "cut":
-                    world.cut(silent_ms=SILENT_MS)
-                    cut_at_s = time.monotonic()
-                case "kill agent":
-                    faults.agent_kills_ms.append(time.monotonic() * 1000)
-                    world.agent.kill()
-                case "restore":
-                    world.restore()
-                    faults.cut_s = round(time.monotonic() - cut_at_s, 1)
-                case _:
-                    world.broker.kill()
-                    faults.broker_kills += 1
-            share, what = next(marks, (2.0, ""))
-    return faults
+    saboteur = Saboteur(world)
+    invited = 0
+    try:
+        for phase, size in zip(DAY, sizes, strict=True):
+            _say(f"{phase.name}: {size} visitors, from second {time.monotonic() - began:.0f}")
+            for act in phase.first:
+                saboteur.do(act)
+            if not phase.is_apart:
+                await saboteur.until_in_touch()
+            await asyncio.to_thread(_append, world.script, script)
+            await _play_phase(phase, size, invited, progress, saboteur)
+            invited += size
+            script = await anext(scripts, [])
+        await saboteur.until_in_touch()
+    finally:
+        saboteur.stop()
+    return saboteur.faults
+
+
+async def _play_phase(phase: Phase, size: int, before: int, progress: Progress, saboteur: Saboteur) -> None:
+    """Return when everyone of the phase has left, having done at its marks what is to be done."""
+    marks = iter(phase.then)
+    mark = next(marks, None)
+    while progress.left < before + size:
+        await asyncio.sleep(LOOK_EVERY_S)
+        progress.look()
+        if mark is not None and progress.left >= before + mark[0] * size:
+            _say(f"{progress.left - before} of {size}: {mark[1].name.lower().replace('_', ' ')}")
+            saboteur.do(mark[1])
+            mark = next(marks, None)
 
 
 async def _until_listed(world: World) -> None:
-    """Wait until the box has the list that holds everything sold so far."""
+    """Wait until the boxes have the list that holds everything sold so far."""
     async with asyncio.timeout(LIST_TIMEOUT_S):
         while not await world.is_listed():
             await asyncio.sleep(0.1)
 
 
 async def _until_agreed(world: World) -> None:
-    """Wait until the box has nothing left that the centre has not confirmed."""
+    """Wait until no box has anything left that the centre has not confirmed."""
     try:
         async with asyncio.timeout(AGREE_TIMEOUT_S):
-            while True:
-                state = await world.box_state()
-                if state and state["box"]["link_up"] and state["box"]["backlog"] == 0:
-                    return
-                await asyncio.sleep(0.2)
+            for box in world.boxes.values():
+                while not _is_confirmed(await box.state()):
+                    await asyncio.sleep(0.2)
     except TimeoutError:
-        _say("box and centre do not agree in time")
+        _say("boxes and centre do not agree in time")
+
+
+def _is_confirmed(state: dict[str, Any] | None) -> bool:
+    return bool(state and state["box"]["link_up"] and state["box"]["backlog"] == 0)
 
 
 def _append(script: Path, lines: list[str]) -> None:
@@ -190,9 +190,13 @@ def _report(
         "agent_rss_mb": rss_mb,
         "resumed": findings.resumed,
         "unknown": findings.unknown,
-        "cut_s": faults.cut_s,
-        "agent_kills": len(faults.agent_kills_ms),
+        "copies_refused": findings.copies_refused,
+        "copies_admitted_apart": findings.copies_admitted,
+        "cut_s": round(faults.cut_s, 1),
+        "site_cut_s": round(faults.site_cut_s, 1),
+        "agent_kills": len(faults.troubles.kills),
         "broker_kills": faults.broker_kills,
+        "centre_kills": faults.centre_kills,
         "seconds": round(seconds, 1),
     }
 
@@ -214,9 +218,8 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=1.0, help="play only this share of the visitors")
     options = parser.parse_args()
     _say(f"seed {options.seed}")
-    stories = {kind: max(1, round(count * options.share)) for kind, count in STORIES.items()}
     try:
-        report = run_until_done(smoke(PROJECT / "var" / "smoke", stories, options.seed))
+        report = run_until_done(smoke(PROJECT / "var" / "smoke", options.share, options.seed))
     except (StartError, TimeoutError) as error:
         _say(f"could not be played: {type(error).__name__} {error}")
         return 2

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,6 +19,8 @@ FRAMES = 9
 EMPTY_FRAMES = 12
 PATIENCE_MS = 20_000
 RENDERERS = 2
+NICENESS = 10
+"""The gate does not wait for those who are still being drawn."""
 
 
 def draw_empty(folder: Path, seed: int) -> str:
@@ -26,13 +29,18 @@ def draw_empty(folder: Path, seed: int) -> str:
     return json.dumps({"empty": _save(folder, "empty", frames)})
 
 
-def draw(guests: Iterable[Guest], folder: Path, seed: int) -> Iterator[str]:
+def draw(guests: Iterable[Guest], folder: Path, seed: int) -> Generator[str]:
     """Draw the guests, on all cores, and yield the script's line for each in their order."""
     # Forking a process that has threads can leave their locks held for ever.
-    with ProcessPoolExecutor(RENDERERS, mp_context=get_context("spawn")) as renderers:
+    renderers = ProcessPoolExecutor(
+        RENDERERS, mp_context=get_context("spawn"), initializer=os.nice, initargs=(NICENESS,)
+    )
+    try:
         futures = [renderers.submit(draw_one, guest, folder, seed + n) for n, guest in enumerate(guests)]
         for future in futures:
             yield future.result()
+    finally:
+        renderers.shutdown(cancel_futures=True)
 
 
 def draw_one(guest: Guest, folder: Path, seed: int, linger_ms: int = 0) -> str:

@@ -1,7 +1,4 @@
-"""One site on one machine: broker, centre, the gate's hardware, and a box behind a network that can be cut.
-
-The cut is made outside the box, by proxies between it and the centre: no code of the agent knows of it.
-"""
+"""One site on one machine: brokers, centre, the gate's hardware, and boxes behind networks that can be cut."""
 
 from __future__ import annotations
 
@@ -10,25 +7,24 @@ import contextlib
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-import aiohttp
-
 from demo.back_office import BackOffice
-from demo.processes import Child, StartError, find_program, free_port, python, until_listening
-from simulator.proxy import Mode, Proxy
+from demo.box import OTA, PROJECT, READY_TIMEOUT_S, SITE_ID, Box, Lane, toml
+from demo.processes import Child, find_program, free_port, output, python, until_listening
 
-PROJECT = Path(__file__).parent.parent
+__all__ = ["BOX_ID", "OTA", "PROJECT", "SITE_ID", "World"]
+
 BOX_ID = "B1"
-SITE_ID = "fairy"
-OTA = "ota"
-OTA_PATTERN = "OTA-[0-9]{10}"
-READY_TIMEOUT_S = 20.0
 MIN_INTERVAL_MS = 1500
 """No lane sees more than 40 visitors a minute."""
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+"""Where the drawn pictures lie, if it is there: writing them to the disk would hold up the gate's commits on it."""
 
 PRODUCTS = [
     {"code": "DAY1", "name_zh": "仙女山一日票", "name_en": "Fairy Mountain day ticket", "site_ids": "fairy"},
@@ -42,7 +38,11 @@ PRODUCTS = [
 
 
 class World:
-    """Starts everything, cuts and restores the network, kills, and stops what it started."""
+    """Starts everything, cuts and restores networks, kills, and stops what it started.
+
+    `lanes` are those of the first box; `neighbours` names further boxes with theirs. With neighbours there is a site
+    broker besides the centre's.
+    """
 
     def __init__(
         self,
@@ -50,34 +50,29 @@ class World:
         lanes: Sequence[str],
         *,
         release_timeout_ms: int,
+        neighbours: Mapping[str, Sequence[str]] = MappingProxyType({}),
         min_interval_ms: int = MIN_INTERVAL_MS,
         cameras: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
-        self.lanes = tuple(lanes)
         self.script = folder / "script.jsonl"
         self.witness_log = folder / "witness.jsonl"
-        self.agent_log = folder / "agent.log"
         self.centre_store = folder / "centre" / "centre.db"
-        self.box_store = folder / "box" / "box.db"
-        self.box_port = free_port()
         self.centre_port = free_port()
         self._broker_port = free_port()
+        self._site_port = free_port() if neighbours else 0
         self._release_timeout_ms = release_timeout_ms
         self._min_interval_ms = min_interval_ms
         self._cameras = cameras
-        self._ports: dict[str, dict[str, int]] = {}
-        self._keys_texts: dict[str, str] = {}
-        self._cables = [
-            Proxy(0, "127.0.0.1", self._broker_port),
-            Proxy(0, "127.0.0.1", self.centre_port),
-        ]
+        self.boxes = {
+            box_id: Box(folder, box_id, lane_ids, (self._broker_port, self.centre_port), self._site_port)
+            for box_id, lane_ids in {BOX_ID: lanes, **neighbours}.items()
+        }
+        self.lanes = tuple(lane_id for box in self.boxes.values() for lane_id in box.lane_ids)
         self._stack = contextlib.AsyncExitStack()
-        self.broker = self._child(
-            "mosquitto", [find_program("mosquitto"), "-c", str(folder / "mosquitto.conf")]
-        )
+        self.broker = self._mosquitto("mosquitto")
+        self.site_broker = self._mosquitto("site-mosquitto") if neighbours else None
         self.centre = self._child("centre", python("central", "run", str(folder / "centre.toml")))
-        self.agent = Child("agent", python("gate_agent", "run", str(folder / "box.toml")), self.agent_log)
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,70 +85,92 @@ class World:
         """A client of the centre that is not behind the cut."""
         return BackOffice(f"http://127.0.0.1:{self.centre_port}")
 
+    # The first box, for those who look at one.
+
     @property
-    def is_cut(self) -> bool:
-        """Whether the box's network is cut."""
-        return any(cable.mode is not Mode.OPEN for cable in self._cables)
+    def agent(self) -> Child:
+        """The first box's program."""
+        return self.boxes[BOX_ID].agent
+
+    @property
+    def agent_log(self) -> Path:
+        """The first box's log."""
+        return self.boxes[BOX_ID].log
+
+    @property
+    def box_store(self) -> Path:
+        """The first box's database."""
+        return self.boxes[BOX_ID].store
+
+    @property
+    def box_port(self) -> int:
+        """Where the first box serves HTTP."""
+        return self.boxes[BOX_ID].port
+
+    async def box_state(self) -> dict[str, Any] | None:
+        """Return what the first box says of itself, or None while it cannot be asked."""
+        return await self.boxes[BOX_ID].state()
 
     async def start(self) -> None:
-        """Start everything but the box, and register what it needs; the demo's keys are made at the first run."""
+        """Start everything but the boxes, and register what they need; the demo's keys are made at the first run."""
         self._lay_out()
-        self._keys_texts = json.loads(await _output(python("central", "keys", str(self._keys), "--demo")))
-        self._write_broker_settings()
+        keys_texts = json.loads(await output(python("central", "keys", str(self._keys), "--demo")))
+        self._write_broker_settings("mosquitto", self._broker_port)
         await self._start(self.broker)
         await until_listening("mosquitto", self._broker_port)
+        if self.site_broker is not None:
+            self._write_broker_settings("site-mosquitto", self._site_port)
+            await self._start(self.site_broker)
+            await until_listening("the site's mosquitto", self._site_port)
         self._write_centre_settings()
         await self._start(self.centre)
         await until_listening("the centre", self.centre_port)
-        for cable in self._cables:
-            await self._stack.enter_async_context(cable)
-        await self._start_hardware()
+        await self._set_up_boxes(keys_texts, await self._start_hardware())
         await self._register()
 
     async def start_agent(self) -> None:
-        """Start the box, and start it again whenever it ends."""
-        await self._start(self.agent)
+        """Start every box, and start it again whenever it ends."""
+        for box in self.boxes.values():
+            await self._start(box.agent)
 
     async def start_box(self) -> None:
-        """Start the box and wait until its service answers."""
+        """Start every box and wait until its service answers."""
         await self.start_agent()
-        await until_listening("the box", self.box_port, READY_TIMEOUT_S)
-
-    async def box_state(self) -> dict[str, Any] | None:
-        """Return what the box says of itself, or None while it cannot be asked."""
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
-                session.get(f"http://127.0.0.1:{self.box_port}/v1/state") as response,
-            ):
-                state: dict[str, Any] = await response.json()
-                return state
-        except (aiohttp.ClientError, TimeoutError):
-            return None
+        for box in self.boxes.values():
+            await box.until_ready()
 
     async def is_listed(self) -> bool:
-        """Whether the box has the newest list that the centre has built."""
+        """Whether every box has the newest list that the centre has built."""
         async with self.back_office as office:
             sites = {site["site_id"]: site["list_version"] for site in (await office.summary())["sites"]}
-        state = await self.box_state()
-        return state is not None and state["box"]["list_version"] == sites[SITE_ID] > 0
+        states = [await box.state() for box in self.boxes.values()]
+        return all(state and state["box"]["list_version"] == sites[SITE_ID] > 0 for state in states)
+
+    async def is_in_touch(self) -> bool:
+        """Whether every box knows all that its neighbours did."""
+        return all([await box.hears_its_neighbours() for box in self.boxes.values()])
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a box's way to the centre is cut."""
+        return any(box.is_centre_cut for box in self.boxes.values())
 
     def cut(self, *, silent_ms: int) -> None:
-        """Cut the box's network: silence first, as a dead switch does it, then resets."""
-        for cable in self._cables:
-            cable.cut(silent_ms)
+        """Cut every box off from the centre."""
+        for box in self.boxes.values():
+            box.cut_centre(silent_ms=silent_ms)
 
     def restore(self) -> None:
-        """Mend the network."""
-        for cable in self._cables:
-            cable.restore()
+        """Mend every box's way to the centre."""
+        for box in self.boxes.values():
+            box.restore_centre()
 
     @property
     def _keys(self) -> Path:
         return self.folder.parent / "demo-keys"
 
-    async def _start_hardware(self) -> None:
-        """Start cameras, turnstiles and visitors: a process that knows nothing of ours."""
+    async def _start_hardware(self) -> dict[str, dict[str, int]]:
+        """Start cameras, turnstiles and visitors: a process that knows nothing of ours; return each lane's ports."""
         command = [sys.executable, "-I", str(PROJECT / "simulator" / "witness.py"), "--follow"]
         command += ["--script", str(self.script), "--log", str(self.witness_log)]
         command += ["--min-interval-ms", str(self._min_interval_ms)]
@@ -162,21 +179,43 @@ class World:
         witness = Child("witness", command, self.folder / "witness.err", wants_stdout=True)
         await witness.start()
         self._stack.push_async_callback(witness.stop)
-        self._ports = json.loads(await witness.first_line(READY_TIMEOUT_S))["lanes"]
+        ports: dict[str, dict[str, int]] = json.loads(await witness.first_line(READY_TIMEOUT_S))["lanes"]
+        return ports
+
+    async def _set_up_boxes(
+        self, keys_texts: Mapping[str, str], ports: Mapping[str, Mapping[str, int]]
+    ) -> None:
+        """Give every box its cables, settings and key, and make neighbours known to each other."""
+        for box in self.boxes.values():
+            await box.lay_cables(self._stack)
+            lanes = [self._lane(lane_id, ports[lane_id]) for lane_id in box.lane_ids]
+            box.write_settings(self._keys, keys_texts, lanes, self._release_timeout_ms)
+        await asyncio.gather(*(box.make_key() for box in self.boxes.values()))
+        if self.site_broker is not None:
+            for box in self.boxes.values():
+                box.introduce([other for other in self.boxes.values() if other is not box])
+
+    def _lane(self, lane_id: str, ports: Mapping[str, int]) -> Lane:
+        camera = self._cameras.get(lane_id, f"http://127.0.0.1:{ports['camera']}/")
+        return Lane(lane_id, camera, ports["controller"])
 
     async def _register(self) -> None:
-        """Tell the centre what it sells and which box it may believe."""
-        self._write_box_settings()
-        box_key = await _output(python("gate_agent", "key", str(self.folder / "box.toml")))
-        box = {"box_id": BOX_ID, "site_id": SITE_ID, "public_key": box_key.strip()}
+        """Tell the centre what it sells and which boxes it may believe."""
+        boxes = [
+            {"box_id": box.box_id, "site_id": SITE_ID, "public_key": box.public_key}
+            for box in self.boxes.values()
+        ]
         async with self.back_office as office:
             await office.import_rows("products", PRODUCTS)
-            await office.import_rows("boxes", [box])
+            await office.import_rows("boxes", boxes)
 
     async def _start(self, child: Child) -> None:
         await child.start()
         child.keep()
         self._stack.push_async_callback(child.stop)
+
+    def _mosquitto(self, name: str) -> Child:
+        return self._child(name, [find_program("mosquitto"), "-c", str(self.folder / f"{name}.conf")])
 
     def _child(self, name: str, command: list[str]) -> Child:
         return Child(name, command, self.folder / f"{name}.log")
@@ -186,19 +225,20 @@ class World:
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder / "centre").mkdir(parents=True)
         self.script.touch()
+        if MEMORY.is_dir():
+            pictures = tempfile.mkdtemp(prefix="scenic-gate-", dir=MEMORY)
+            self._stack.callback(shutil.rmtree, pictures, ignore_errors=True)
+            (self.folder / "frames").symlink_to(pictures)
 
-    def _write_broker_settings(self) -> None:
-        (self.folder / "mosquitto.conf").write_text(
-            f"listener {self._broker_port} 127.0.0.1\n"
-            "allow_anonymous true\n"
-            "set_tcp_nodelay true\n"
-            "log_dest stderr\n",
+    def _write_broker_settings(self, name: str, port: int) -> None:
+        (self.folder / f"{name}.conf").write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nlog_dest stderr\n",
             "utf-8",
         )
 
     def _write_centre_settings(self) -> None:
         (self.folder / "centre.toml").write_text(
-            _toml(
+            toml(
                 {
                     "profile": "demo",
                     "store": str(self.centre_store),
@@ -208,63 +248,8 @@ class World:
                 }
             )
             + "[broker]\n"
-            + _toml({"host": "127.0.0.1", "port": self._broker_port, "client_id": "centre", "keepalive_s": 5})
+            + toml({"host": "127.0.0.1", "port": self._broker_port, "client_id": "centre", "keepalive_s": 5})
             + "[http]\n"
-            + _toml({"port": self.centre_port}),
+            + toml({"port": self.centre_port}),
             "utf-8",
         )
-
-    def _write_box_settings(self) -> None:
-        cable_mqtt, cable_http = self._cables
-        keys = self._keys_texts
-        text = _toml(
-            {
-                "profile": "demo",
-                "box_id": BOX_ID,
-                "site_id": SITE_ID,
-                "state_dir": "box",
-                "policy_file": str(PROJECT / "config" / "policies" / "default.toml"),
-                "hash_key_file": str(self._keys / "hash.key"),
-                "list_keys": [keys["list"]],
-            }
-        )
-        text += "[centre]\n" + _toml(
-            {
-                "url": f"http://127.0.0.1:{cable_http.port}",
-                "broker_host": "127.0.0.1",
-                "broker_port": cable_mqtt.port,
-                "keepalive_s": 3,
-            }
-        )
-        text += "[[issuer_keys]]\n" + _toml({"key": keys["issuer"], "uses": ["ticket", "credit"]})
-        text += "[[external_issuers]]\n" + _toml({"issuer": OTA, "pattern": OTA_PATTERN})
-        text += "[web]\n" + _toml({"port": self.box_port})
-        for lane in self.lanes:
-            ports = self._ports[lane]
-            camera = self._cameras.get(lane, f"http://127.0.0.1:{ports['camera']}/")
-            text += "[[lanes]]\n" + _toml({"id": lane})
-            text += "[lanes.camera]\n" + _toml({"address": camera})
-            text += "[lanes.turnstile]\n"
-            text += _toml(
-                {
-                    "driver": "tcp",
-                    "port": ports["controller"],
-                    "release_timeout_ms": self._release_timeout_ms,
-                }
-            )
-        (self.folder / "box.toml").write_text(text, "utf-8")
-
-
-def _toml(values: Mapping[str, str | int | list[str]]) -> str:
-    """Return plain values as TOML; JSON's strings, numbers and arrays of strings are TOML's."""
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
-
-
-async def _output(command: list[str]) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await process.communicate()
-    if process.returncode != 0:
-        raise StartError(f"{' '.join(command[1:])} failed: {err.decode().strip()}")
-    return out.decode()

@@ -17,9 +17,19 @@ from typing import Any
 from admission.decision import ListInfo
 from admission.policy import Policy
 from config.policy_file import load_policy
-from config.settings import CameraTable, Driver, LaneTable, Profile, Settings, code_book, list_keys
+from config.settings import (
+    CameraTable,
+    Driver,
+    LaneTable,
+    Profile,
+    Settings,
+    SiteBrokerTable,
+    code_book,
+    list_keys,
+    neighbour_keys,
+)
 from gate_agent.clock import SystemClock
-from gate_agent.health import BoxView, CameraStatus, Eye, Post
+from gate_agent.health import BoxView, CameraStatus, Eye, Neighbourhood, Post
 from gate_agent.heartbeat import Heartbeat
 from gate_agent.identity import box_key
 from gate_agent.lane import Lane, Rules
@@ -33,6 +43,7 @@ from offline_cache import retention
 from offline_cache.database import Database
 from offline_cache.journal import Outbox
 from offline_cache.lists import ListShelf
+from offline_cache.neighbours import Neighbours
 from offline_cache.overlay import Overlay
 from offline_cache.store import Store
 from scanner.camera import Camera, CameraSettings, CameraState
@@ -45,6 +56,7 @@ from sync.downlink import Downlink
 from sync.fetch import Fetcher
 from sync.mqtt import Broker
 from sync.protocol import BoxTopics, Health
+from sync.site_link import SiteLink
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +141,14 @@ class App:
             site_id=settings.site_id,
             new_id=lambda: secrets.token_bytes(ADMISSION_ID_BYTES),
         )
-        self._link = self._make_link(folder, state_dir)
+        identity = BoxIdentity(
+            BoxTopics(settings.site_id, settings.box_id),
+            box_key(state_dir, demo=settings.profile is Profile.DEMO),
+            self._session,
+        )
+        self._link = self._make_link(folder, identity)
+        broker = settings.site_broker
+        self._site_link = self._make_site_link(folder, broker, identity) if broker else None
         rules = Rules(code_book(settings, read_hash_key(folder / settings.hash_key_file)), policy)
         self._gates = {table.id: self._make_gate(table, rules) for table in settings.lanes}
         self._heartbeat = self._make_heartbeat()
@@ -161,6 +180,8 @@ class App:
     def _jobs(self) -> Iterator[Coroutine[Any, Any, None]]:
         yield self._heartbeat.run()
         yield self._link.run()
+        if self._site_link is not None:
+            yield self._site_link.run()
         yield self._prune()
         for gate in self._gates.values():
             yield gate.turnstile.run()
@@ -190,19 +211,22 @@ class App:
 
     async def _health(self) -> Health:
         view = self._view
+        neighbourhood = self._neighbourhood()
         return Health(
             list_version=self._shelf.version,
             list_age_s=view.list_age_s(),
             backlog=await view.backlog(),
             lanes={lane_id: post.lane.state.name for lane_id, post in view.posts.items()},
             problems=view.problems(),
+            site_link_up=neighbourhood.is_up if neighbourhood else None,
+            neighbours=list(neighbourhood.neighbours) if neighbourhood else [],
         )
 
     def _list_info(self) -> ListInfo | None:
         info = self._shelf.info
         return replace(info, changes_as_of_s=self._overlay.as_of_s) if info else None
 
-    def _make_link(self, folder: Path, state_dir: Path) -> CentreLink:
+    def _make_link(self, folder: Path, identity: BoxIdentity) -> CentreLink:
         settings, centre = self._settings, self._settings.centre
         keys = {key_id: key.key for key_id, key in list_keys(settings).items()}
         fetcher = Fetcher(centre.url, read_secret(folder, centre.list_token_file))
@@ -215,11 +239,7 @@ class App:
                 password=read_secret(folder, centre.password_file),
                 keepalive_s=centre.keepalive_s,
             ),
-            BoxIdentity(
-                BoxTopics(settings.site_id, settings.box_id),
-                box_key(state_dir, demo=settings.profile is Profile.DEMO),
-                self._session,
-            ),
+            identity,
             self._outbox,
             Downlink(self._shelf, fetcher.fetch, settings.site_id, keys.get, _random),
             ChangeFeed(self._overlay, fetcher.get, settings.site_id, keys.get, _random),
@@ -227,6 +247,35 @@ class App:
             self._clock.wall_ms,
             _random,
         )
+
+    def _make_site_link(self, folder: Path, table: SiteBrokerTable, identity: BoxIdentity) -> SiteLink:
+        settings = self._settings
+        return SiteLink(
+            Broker(
+                host=table.host,
+                port=table.port,
+                client_id=f"side-{settings.site_id}-{settings.box_id}",  # its broker may be the centre's as well
+                username=table.username,
+                password=read_secret(folder, table.password_file),
+                keepalive_s=table.keepalive_s,
+            ),
+            identity,
+            neighbour_keys(settings).items(),
+            self._outbox,
+            Neighbours(self._database),
+            lambda: self._clock.monotonic_ns() / 1e9,
+            _random,
+        )
+
+    def _neighbourhood(self) -> Neighbourhood | None:
+        link = self._site_link
+        return Neighbourhood(link.is_up, link.neighbours(), link.problems) if link else None
+
+    def _wake(self) -> None:
+        """Something was recorded: tell whoever is to know."""
+        self._link.wake()
+        if self._site_link is not None:
+            self._site_link.wake()
 
     def _make_gate(self, table: LaneTable, rules: Rules) -> Gate:
         turnstile = _turnstile(table)
@@ -238,7 +287,7 @@ class App:
             turnstile,
             self._clock,
             release_timeout_ms=table.turnstile.release_timeout_ms,
-            on_recorded=self._link.wake,
+            on_recorded=self._wake,
         )
         return Gate(lane, turnstile, _camera_source(table.id, table.camera) if table.camera else None)
 
@@ -268,6 +317,7 @@ class App:
             link_problems=lambda: self._link.problems,
             backlog=self._outbox.backlog,
             clock=self._clock,
+            neighbourhood=self._neighbourhood,
         )
 
 

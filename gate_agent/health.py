@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from admission.decision import ListInfo
 from admission.passage import State
@@ -12,6 +14,7 @@ from admission.tickets import Outcome
 from gate_agent.lane import Lane
 from gate_agent.ports import Clock
 from gate_agent.tally import Shown
+from sync.protocol import NeighbourHealth
 
 
 class Eye(Protocol):
@@ -44,6 +47,15 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """How the box hears the other boxes of its site."""
+
+    is_up: bool
+    neighbours: Sequence[NeighbourHealth]
+    problems: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class BoxView:
     """Where the picture of the box comes from."""
 
@@ -57,6 +69,8 @@ class BoxView:
     link_problems: Callable[[], list[str]]
     backlog: Callable[[], Awaitable[int]]
     clock: Clock
+    neighbourhood: Callable[[], Neighbourhood | None] = lambda: None
+    """None where the box has no site broker."""
 
     def problems(self) -> list[str]:
         """Return everything that is wrong and can be worked with, for people; empty when all is well."""
@@ -64,6 +78,8 @@ class BoxView:
         if self.list_info() is None:
             found.append("no list: only signed tickets within the bootstrap limit are admitted")
         found += self.link_problems()
+        if (neighbourhood := self.neighbourhood()) is not None:
+            found += neighbourhood.problems
         for lane_id, post in self.posts.items():
             if post.eye is not None and (problem := post.eye.status().problem):
                 found.append(f"lane {lane_id}: {problem}")
@@ -81,12 +97,15 @@ class BoxView:
     async def state(self) -> dict[str, Any]:
         """Return the whole picture as JSON values."""
         info = self.list_info()
+        neighbourhood = self.neighbourhood()
         return {
             "box": {
                 "box_id": self.box_id,
                 "site_id": self.site_id,
                 "session": self.session,
                 "link_up": self.link_is_up(),
+                "site_link_up": neighbourhood.is_up if neighbourhood else None,
+                "neighbours": msgspec.to_builtins(neighbourhood.neighbours) if neighbourhood else [],
                 "list_version": info.version if info else 0,
                 "list_age_s": self.list_age_s(),
                 "backlog": await self.backlog(),

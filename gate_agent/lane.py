@@ -81,6 +81,7 @@ class Lane:
         self._changed = asyncio.Condition()
         self._timer: asyncio.TimerHandle | None = None
         self._timeouts: asyncio.Queue[TurnstileSignal] = asyncio.Queue()
+        self._breakdowns: asyncio.Queue[Exception] = asyncio.Queue()
 
     @property
     def state(self) -> State:
@@ -97,10 +98,11 @@ class Lane:
                 await self._present(scan)
 
     async def watch(self) -> None:
-        """Follow the turnstile and record how each admission ends, until cancelled."""
+        """Follow the turnstile and record how each admission ends, until cancelled or the store breaks."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(self._turnstile.next_signal))
             tasks.create_task(self._follow(self._timeouts.get))
+            tasks.create_task(self._fail())
 
     async def present(self, scan: Scan) -> Answer:
         """Answer one scan from elsewhere; LaneBusyError, and nothing spent, when another visitor is in the lane."""
@@ -136,9 +138,10 @@ class Lane:
         attempt = Attempt(credential, self.lane_id, now_ms, policy.day_start_ms(now_ms), policy.version)
         try:
             answer = await self._store.answer(attempt, partial(self._judge, credential, now_ms))
-        except Exception:
+        except Exception as error:
             # Nothing is opened that cannot be recorded; the process ends and starts again from what is committed.
             self._indicator.show(Answer(Decision(Reason.STORE_BROKEN), record=""))
+            self._breakdowns.put_nowait(error)
             raise
         self._on_recorded()
         return answer
@@ -178,6 +181,10 @@ class Lane:
                 "frame_to_release_ms": round(wait_ms, 2),
             },
         )
+
+    async def _fail(self) -> None:
+        """Raise what broke the store, whoever asked: an HTTP request alone would swallow it."""
+        raise await self._breakdowns.get()
 
     async def _follow(self, next_signal: Callable[[], Awaitable[TurnstileSignal]]) -> None:
         while True:

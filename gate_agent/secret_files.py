@@ -43,6 +43,7 @@ def secret_problems(settings: Settings, folder: Path) -> list[str]:
     for setting, name in (
         ("centre.password_file", settings.centre.password_file),
         ("centre.list_token_file", settings.centre.list_token_file),
+        ("site_broker.password_file", settings.site_broker.password_file if settings.site_broker else ""),
         ("web.token_file", settings.web.token_file),
     ):
         try:

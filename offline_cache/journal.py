@@ -20,6 +20,16 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the ledger: its last entry's number, hash and epoch; what follows `floor` can still be read."""
+
+    floor: int
+    seq_no: int
+    hash: bytes
+    epoch: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmed:
     """What the centre has confirmed: the ledger up to `seq_no` and the diary up to `diary_number`."""
 
@@ -73,6 +83,10 @@ class Outbox:
         """Return up to `limit` ledger entries that follow `seq_no`."""
         return await self._database.read(lambda sql: _ledger_after(sql, seq_no, limit))
 
+    async def ledger_head(self) -> Head:
+        """Return where the ledger stands."""
+        return await self._database.read(_ledger_head)
+
     async def diary_after(self, number: int, limit: int) -> list[tuple[int, bytes]]:
         """Return up to `limit` diary rows with a number above `number`."""
         query = "SELECT number, entry FROM diary WHERE number > ? ORDER BY number LIMIT ?"
@@ -108,6 +122,13 @@ def read_confirmed(sql: sqlite3.Connection) -> Confirmed:
         int(get_state(sql, "confirmed_seq_no") or 0),
         int(get_state(sql, "confirmed_diary_number") or 0),
     )
+
+
+def _ledger_head(sql: sqlite3.Connection) -> Head:
+    first = sql.execute("SELECT MIN(seq_no) FROM ledger").fetchone()[0]
+    epoch = get_state(sql, "epoch")
+    # The first entry that is kept can be followed, but its own place in the chain cannot be shown any more.
+    return Head(first if first and first > 1 else 0, *head(sql), epoch if isinstance(epoch, bytes) else b"")
 
 
 def _ledger_after(sql: sqlite3.Connection, seq_no: int, limit: int) -> Tail:

@@ -84,7 +84,7 @@ class Store:
         current = self._lists.in_use
         info = replace(current.info, changes_as_of_s=changes_as_of_s(sql)) if current else None
         if isinstance(attempt.credential, Rejected):
-            return Facts(self._site_id, attempt.lane_id, info)
+            return Facts(self._site_id, attempt.lane_id, info, box_id=self._box_id)
         credential = attempt.credential
         history = _history(sql, credential.key, current.watermarks if current else {})
         if isinstance(credential, CreditCode):
@@ -94,7 +94,8 @@ class Store:
                 info,
                 subject=find_subject(sql, current, credential.key, history) if current else None,
                 history=history,
-                exposure=_exposure(sql, attempt.day_start_ms),
+                exposure=self._exposure(sql, attempt.day_start_ms),
+                box_id=self._box_id,
                 is_key_withdrawn=is_withdrawn(sql, credential.key_id),
             )
         ticket = find_ticket(sql, current, credential.key, history)
@@ -105,8 +106,23 @@ class Store:
             product=find_product(sql, current, ticket.product if ticket else _product_of(credential)),
             ticket=ticket,
             history=history,
-            exposure=_exposure(sql, attempt.day_start_ms) if ticket is None else Exposure(),
+            exposure=self._exposure(sql, attempt.day_start_ms) if ticket is None else Exposure(),
+            box_id=self._box_id,
             is_key_withdrawn=isinstance(credential, TicketCode) and is_withdrawn(sql, credential.key_id),
+        )
+
+    def _exposure(self, sql: sqlite3.Connection, since_ms: int) -> Exposure:
+        """Return what this box has risked since `since_ms` and not got back; neighbours have limits of their own."""
+        rows = sql.execute(
+            "SELECT risk, SUM(quantity), SUM(fare_fen) FROM uses u"  # noqa: S608 - a constant
+            f" WHERE risk > 0 AND at_ms >= ? AND box_id = ? AND {_HELD} GROUP BY risk",
+            (since_ms, self._box_id),
+        )
+        sums = {Risk(risk): (quantity, fare_fen) for risk, quantity, fare_fen in rows}
+        return Exposure(
+            unlisted=sums.get(Risk.UNLISTED, (0, 0))[0],
+            bootstrap=sums.get(Risk.BOOTSTRAP, (0, 0))[0],
+            credit_fen=sums.get(Risk.CREDIT, (0, 0))[1],
         )
 
     def _record_use(
@@ -128,7 +144,7 @@ class Store:
             policy_version=attempt.policy_version,
         )
         seq_no = append(sql, attempt.at_ms, event).seq_no
-        _insert_use(sql, self._box_id, seq_no, attempt.at_ms, event)
+        insert_use(sql, self._box_id, seq_no, attempt.at_ms, event)
         sql.execute("INSERT INTO open_admissions VALUES (?)", (admission_id,))
         return Answer(decision, f"{self._box_id}-{seq_no}", admission_id)
 
@@ -191,22 +207,8 @@ def _closing(row: tuple[Any, ...]) -> Closing:
     return Closing(admission_id, Outcome(outcome), *rest)
 
 
-def _exposure(sql: sqlite3.Connection, since_ms: int) -> Exposure:
-    """Return what this box has risked since `since_ms` and not got back."""
-    rows = sql.execute(
-        "SELECT risk, SUM(quantity), SUM(fare_fen) FROM uses u"  # noqa: S608 - a constant
-        f" WHERE risk > 0 AND at_ms >= ? AND {_HELD} GROUP BY risk",
-        (since_ms,),
-    )
-    sums = {Risk(risk): (quantity, fare_fen) for risk, quantity, fare_fen in rows}
-    return Exposure(
-        unlisted=sums.get(Risk.UNLISTED, (0, 0))[0],
-        bootstrap=sums.get(Risk.BOOTSTRAP, (0, 0))[0],
-        credit_fen=sums.get(Risk.CREDIT, (0, 0))[1],
-    )
-
-
-def _insert_use(sql: sqlite3.Connection, box_id: str, seq_no: int, at_ms: int, event: Admitted) -> None:
+def insert_use(sql: sqlite3.Connection, box_id: str, seq_no: int, at_ms: int, event: Admitted) -> None:
+    """Add a use of this box or a neighbour to the set, within the caller's transaction."""
     sql.execute(
         "INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (

@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from sync.link import backoff_s
+from sync.link import LONGEST_WAIT_S, backoff_s
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class MqttLink:
         on_up: Callable[[], None],
         random: Callable[[], float],
         will: Message | None = None,
+        longest_wait_s: float = LONGEST_WAIT_S,
     ) -> None:
         self._broker = broker
         self._subscriptions = subscriptions
@@ -73,6 +74,7 @@ class MqttLink:
         self._on_up = on_up
         self._random = random
         self._will = will
+        self._longest_wait_s = longest_wait_s
         self._connection: _Connection | None = None
 
     @property
@@ -89,7 +91,7 @@ class MqttLink:
         failures = 0
         while True:
             failures = 1 if await self._connect_and_stay() else failures + 1
-            await asyncio.sleep(backoff_s(failures, self._random()))
+            await asyncio.sleep(backoff_s(failures, self._random(), self._longest_wait_s))
 
     async def _connect_and_stay(self) -> bool:
         """Return, once the connection is lost or could not be made, whether it was up."""

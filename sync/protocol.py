@@ -1,6 +1,7 @@
-"""The conversation between a box and the centre: topics and messages. Pure; shared with the centre.
+"""What boxes, their neighbours and the centre say to each other: topics and messages. Pure; shared with the centre.
 
-Batches travel as zlib-compressed signed envelopes, the list manifest as a signed envelope, everything else as JSON.
+Batches travel as zlib-compressed signed envelopes, the list manifest and what neighbours say as signed envelopes,
+everything else as JSON.
 Readers ignore fields they do not know.
 """
 
@@ -28,6 +29,10 @@ StoredNumber = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """A number that fits the columns of both sides."""
 
 
+MAX_SEQ_NO = 1 << 62
+SeqNo = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ_NO)]
+
+
 class ProtocolError(ValueError):
     """A message is not what its topic promises."""
 
@@ -37,6 +42,14 @@ class Stream(StrEnum):
 
     LEDGER = "ledger"
     DIARY = "diary"
+
+
+class Side(StrEnum):
+    """What a box says to its neighbours: new or wanted entries of its ledger, where that stands, what it asks for."""
+
+    LEDGER = "ledger"
+    HEAD = "head"
+    ASK = "ask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,10 @@ class BoxTopics:
     def receipt(self) -> str:
         """Where the centre confirms what it has committed."""
         return f"{ROOT}/{self.site_id}/{self.box_id}/down/receipt"
+
+    def side(self, side: Side) -> str:
+        """Return where the box speaks to its neighbours."""
+        return f"{ROOT}/{self.site_id}/{self.box_id}/side/{side}"
 
     @property
     def manifest(self) -> str:
@@ -103,6 +120,19 @@ def box_of(topic: str) -> BoxTopics:
     raise ProtocolError(f"{topic!r} is not an up topic")
 
 
+def all_sides(site_id: str) -> str:
+    """Return the filter of everything that the site's boxes say to each other."""
+    return f"{ROOT}/{site_id}/+/side/+"
+
+
+def side_of(topic: str) -> tuple[str, Side]:
+    """Return which box speaks on a `side` topic and of what; ProtocolError when it is none."""
+    match topic.split("/"):
+        case [root, _, box_id, "side", side] if root == ROOT and side in tuple(Side):
+            return box_id, Side(side)
+    raise ProtocolError(f"{topic!r} is not a side topic")
+
+
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive events of one stream as canonical bytes.
 
@@ -115,6 +145,27 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     first: int
     previous_hash: bytes
     entries: list[bytes]
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a box's ledger stands: its last entry's number and hash, and the epoch of the process that writes it.
+
+    The box can still tell the entries after `floor`.
+    """
+
+    box_id: str
+    floor: SeqNo
+    seq_no: SeqNo
+    hash: bytes
+    epoch: bytes
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """The box asks its neighbour `of` for the entries after `after`."""
+
+    box_id: str
+    of: str
+    after: SeqNo
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,14 +189,27 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     health: Health | None = None
 
 
+class NeighbourHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How well a neighbour is heard: seconds since its last word (None: never), and how many entries are missing."""
+
+    box_id: str
+    silent_s: int | None
+    behind: int
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What a box says of itself; `problems` are for people and empty when all is well."""
+    """What a box says of itself; `problems` are for people and empty when all is well.
+
+    `site_link_up` is None where the box has no site broker.
+    """
 
     list_version: int
     list_age_s: int
     backlog: int
     lanes: dict[str, str]
     problems: list[str]
+    site_link_up: bool | None = None
+    neighbours: list[NeighbourHealth] = []
 
 
 class ListManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +260,21 @@ def encode_manifest(manifest: ListManifest, key: SigningKey) -> bytes:
 def decode_manifest(message: bytes, find_key: KeyFinder) -> ListManifest:
     """Return the manifest in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
     return _from_cbor(unseal(message, find_key, Context.LIST).payload, ListManifest)
+
+
+def encode_side(message: Head | Ask, key: SigningKey) -> bytes:
+    """Return `message` signed by the box for its neighbours."""
+    return seal(_to_cbor(message), key, Context.SIDE)
+
+
+def decode_head(message: bytes, find_key: KeyFinder) -> Head:
+    """Return the head in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
+    return _from_cbor(unseal(message, find_key, Context.SIDE).payload, Head)
+
+
+def decode_ask(message: bytes, find_key: KeyFinder) -> Ask:
+    """Return the question in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
+    return _from_cbor(unseal(message, find_key, Context.SIDE).payload, Ask)
 
 
 def encode_json(message: Receipt | Presence) -> bytes:

@@ -90,6 +90,8 @@ class WebServer:
 
     async def _scan(self, request: web.Request) -> web.Response:
         captured_ns = self._view.clock.monotonic_ns()
+        if request.content_type != "application/json":  # which no page of another origin can send unasked
+            return _error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not_json", "the body must be application/json")
         try:
             wanted = msgspec.json.decode(await request.read(), type=ScanRequest)
             payload = _payload(wanted)

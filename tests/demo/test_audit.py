@@ -15,11 +15,13 @@ import pytest
 from admission.tickets import Basis, Outcome
 from central.schema import metadata
 from central.store import open_store
-from demo.audit import CentreBooks, Fact, Findings, audit, read_books, read_witness
+from demo.audit import CentreBooks, Excess, Findings, audit, read_books, read_witness
 from demo.cast import Guest
+from demo.troubles import Fact, Troubles
 from demo.world import BOX_ID
 
 KEYS = {name: name.encode().ljust(16, b".") for name in ("ticket", "line", "member", "back", "other")}
+OTHER_BOX = "B2"
 QUIET_MS = 60_000.0
 """Far enough between two visitors that a kill touches only one of them."""
 
@@ -33,11 +35,13 @@ class Day:
     uses: dict[str, Fact] = field(default_factory=dict)
     outcomes: dict[str, set[Outcome]] = field(default_factory=dict)
     charges: dict[str, int] = field(default_factory=dict)
-    conflicts: set[str] = field(default_factory=set)
+    conflicts: dict[str, Excess] = field(default_factory=dict)
     quantities: dict[str, int] = field(default_factory=dict)
     ledger: list[int] = field(default_factory=lambda: [1])
     diary: set[int] = field(default_factory=set)
     kills_ms: list[float] = field(default_factory=list)
+    other_kills_ms: list[float] = field(default_factory=list)
+    apart: list[tuple[float, float]] = field(default_factory=list)
 
     def audit(self) -> Findings:
         """What the audit finds."""
@@ -45,12 +49,15 @@ class Day:
             uses=self.uses,
             outcomes={name: frozenset(ended) for name, ended in self.outcomes.items()},
             charges=self.charges,
-            conflicts=frozenset(self.conflicts),
+            conflicts=self.conflicts,
             quantities=self.quantities,
-            ledger_numbers=self.ledger,
-            diary_numbers=frozenset(self.diary),
+            ledger_numbers={BOX_ID: self.ledger},
+            diary_numbers={BOX_ID: sorted(self.diary)},
         )
-        return audit(self.guests, self.facts, books, self.kills_ms)
+        kills = [(BOX_ID, at_ms) for at_ms in self.kills_ms]
+        kills += [(OTHER_BOX, at_ms) for at_ms in self.other_kills_ms]
+        troubles = Troubles({"1": BOX_ID, "3": OTHER_BOX}, kills, self.apart)
+        return audit(self.guests, self.facts, books, troubles)
 
     def admit(self, name: str, basis: Basis, reason: str, *, fare_fen: int = 0, passes: bool = True) -> None:
         """A visitor is let in, and passes or does not."""
@@ -63,6 +70,7 @@ class Day:
             self._say(name, what, began_ms, admission_id=admission_id)
         scope = "policy/site" if basis is Basis.FREE_VISIT else ""
         use = {"key": KEYS[name], "basis": int(basis), "quantity": 1, "fare_fen": fare_fen, "scope": scope}
+        use |= {"box_id": BOX_ID, "lane_id": "1"}
         self.uses[admission_id] = use
         self.outcomes[admission_id] = {Outcome.PASSED if passes else Outcome.ABANDONED}
         self._enter()
@@ -86,7 +94,7 @@ class Day:
 
     def _say(self, name: str, what: str, at_ms: float | None = None, **facts: object) -> float:
         at_ms = len(self.guests) * QUIET_MS if at_ms is None else at_ms
-        self.facts.append({"t_ms": at_ms, "visitor": name, "what": what, **facts})
+        self.facts.append({"t_ms": at_ms, "lane": "1", "visitor": name, "what": what, **facts})
         return at_ms
 
     def _enter(self) -> int:
@@ -122,7 +130,7 @@ def use_again(day: Day, name: str) -> None:
     day.uses[other] = dict(day.uses[admission(name)])
     day.outcomes[other] = {Outcome.PASSED}
     for what in ("released", "passed", "closed"):
-        day.facts.append({"t_ms": 0.0, "visitor": "other", "what": what, "admission_id": other})
+        day.facts.append({"t_ms": 0.0, "lane": "1", "visitor": "other", "what": what, "admission_id": other})
 
 
 def swap_rights(day: Day) -> None:
@@ -198,8 +206,54 @@ def test_reported_conflict_is_no_finding() -> None:
     """A second spend that the centre reports as a conflict is known, and not doubled."""
     day = clean_day()
     use_again(day, "ticket")
-    day.conflicts.add(admission("other"))
+    day.conflicts[admission("other")] = Excess(admission("ticket"), 5000)
     assert counts(day) == {"lost": 0, "doubled": 0, "wrong": 0}
+
+
+@pytest.mark.parametrize(
+    "excess", [Excess("", 5000), Excess(admission("nobody"), 5000), Excess(admission("ticket"), 0)]
+)
+def test_conflict_without_a_gate_or_its_cost_is_a_finding(excess: Excess) -> None:
+    """What does not say who stood against whom, and what it cost, is no report."""
+    day = clean_day()
+    use_again(day, "ticket")
+    day.conflicts[admission("other")] = excess
+    assert counts(day) == {"lost": 0, "doubled": 1, "wrong": 0}
+
+
+def show_copy_at_the_other_box(day: Day, at_ms: float) -> None:
+    """The first visitor's ticket is shown again at another box, and admits."""
+    copy = replace(day.guests[0], id="copy", kind="copy_elsewhere", follows="ticket", key="", lane="3")
+    day.guests.append(replace(copy, expected=(("DENY", "ALREADY_USED"),)))
+    day.facts.append(
+        day.fact("ticket", "verdict") | {"visitor": "copy", "lane": "3", "t_ms": at_ms, "record": ""}
+    )
+
+
+@pytest.mark.parametrize(
+    ("apart", "wrong"),
+    [
+        ([], 1),
+        ([(50_000.0, 500_000.0)], 0),
+        ([(50_000.0, 300_000.0)], 1),  # they have heard of each other since
+        ([(200_000.0, 500_000.0)], 1),  # they had heard of each other before
+    ],
+)
+def test_copy_may_pass_only_where_it_could_not_be_known(apart: list[tuple[float, float]], wrong: int) -> None:
+    """A copy at the other box is excused while the boxes are apart, from before the use until after the copy."""
+    day = clean_day()
+    day.apart = apart
+    show_copy_at_the_other_box(day, at_ms=400_000.0)
+    assert counts(day) == {"lost": 0, "doubled": 0, "wrong": wrong}
+    assert (day.audit().copies_admitted, day.audit().copies_refused) == (1, 0)
+
+
+def test_kill_of_another_box_excuses_nothing_here() -> None:
+    """Whoever stood at a box that was not killed was observed to the end."""
+    day = clean_day()
+    day.other_kills_ms = [day.fact("ticket", "passed")["t_ms"]]
+    day.outcomes[admission("ticket")] = {Outcome.UNKNOWN}
+    assert counts(day) == {"lost": 1, "doubled": 0, "wrong": 0}
 
 
 def test_visitor_in_flight_at_a_kill_may_end_unknown() -> None:
@@ -267,4 +321,4 @@ def test_books_are_read_from_the_centres_own_tables(tmp_path: Path) -> None:
         sql.commit()
     books = read_books(tmp_path / "centre.db")
     assert list(books.uses) == [(b"a" * 16).hex()]
-    assert (books.charges, books.conflicts, list(books.ledger_numbers)) == ({}, frozenset(), [])
+    assert (books.charges, books.conflicts, list(books.ledger_numbers)) == ({}, {}, [])

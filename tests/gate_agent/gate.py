@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from admission.codes import issue_credit_code, issue_ticket_code, ticket_key
 from admission.decision import Answer
 from admission.events import (
@@ -60,6 +62,7 @@ class Post:
     turnstile: FakeTurnstile
     display: FakeDisplay
     reader: FakeReader
+    watching: asyncio.Task[None]
 
     async def present(self, payload: bytes) -> Answer:
         """Show a code at the lane and return its answer."""
@@ -106,9 +109,10 @@ class Gate:
             release_timeout_ms=release_ms,
             on_recorded=self._note_record,
         )
-        post = Post(lane, turnstile, display, FakeReader())
+        watching = asyncio.create_task(lane.watch())
+        post = Post(lane, turnstile, display, FakeReader(), watching)
         self.posts.append(post)
-        self._tasks.append(asyncio.create_task(lane.watch()))
+        self._tasks.append(watching)
         return post
 
     async def add_ready_lane(self, lane_id: str = "lane-1", *, release_ms: int = RELEASE_MS) -> Post:
@@ -157,6 +161,13 @@ class Gate:
         async with asyncio.timeout(10):
             while await self.incidents() != list(expected):
                 await asyncio.sleep(0.005)
+
+    async def ends_with(self, post: Post, error: type[Exception]) -> None:
+        """Wait until the lane's watch, and with it the process, has ended with this error."""
+        self._tasks.remove(post.watching)
+        with pytest.raises(ExceptionGroup) as caught:
+            await post.watching
+        assert caught.group_contains(error)
 
     async def stop(self) -> None:
         """Stop following."""

@@ -333,7 +333,7 @@ class BrokenStoreError(Exception):
 
 
 async def test_broken_store_never_opens(gate: Gate) -> None:
-    """When the answer cannot be recorded, the display says so, the barrier stays shut, and the error goes up."""
+    """When the answer cannot be recorded, the display says so, the barrier stays shut, and the process ends."""
 
     def fail() -> None:
         raise BrokenStoreError
@@ -344,16 +344,33 @@ async def test_broken_store_never_opens(gate: Gate) -> None:
         await post.lane.present(scan(ticket_code()))
     assert post.shown == [Reason.STORE_BROKEN]
     assert post.turnstile.openings == []
+    await gate.ends_with(post, BrokenStoreError)
+
+
+async def test_a_lane_tells_how_long_an_answer_takes(gate: Gate) -> None:
+    """The watchdog sees a store that hangs, and nothing when nobody waits."""
+    times: list[int] = []
+
+    def hang() -> None:
+        gate.clock.advance(12_000)
+        times.append(post.lane.answering_ms())
+
+    post = gate.add_lane(store=FaultyStore(gate, hang))
+    await post.becomes(State.CLOSED)
+    await post.lane.present(scan(ticket_code()))
+    assert times == [12_000]
+    assert post.lane.answering_ms() == 0
 
 
 async def test_read_only_memory_never_opens(gate: Gate) -> None:
-    """When SQLite itself cannot write the record, the barrier stays shut and the error goes up."""
+    """When SQLite itself cannot write the record, the barrier stays shut and the process ends."""
     post = await gate.add_ready_lane()
     await gate.box.database.read(lambda sql: sql.execute("PRAGMA query_only = ON"))
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         await post.present(ticket_code())
     assert post.shown == [Reason.STORE_BROKEN]
     assert post.turnstile.openings == []
+    await gate.ends_with(post, sqlite3.OperationalError)
 
 
 async def test_drain_lets_the_last_visitor_out(gate: Gate) -> None:

@@ -69,7 +69,7 @@ class Site:
     async def scan(self, body: Any) -> tuple[int, Any]:
         """Status and content of a submitted code."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.ask("POST", "/v1/scans", data=data)
+        return await self.ask("POST", "/v1/scans", data=data, headers={"Content-Type": "application/json"})
 
 
 @asynccontextmanager
@@ -157,6 +157,14 @@ async def test_bad_body_is_answered_with_what_and_where(site: Site, body: Any, w
     assert all(word in answer["error"]["message"] for word in words), answer
     assert site.lane.shown == []
     assert await site.gate.diary() == []
+
+
+async def test_body_that_a_page_of_another_origin_could_send(site: Site) -> None:
+    """A form or a script elsewhere cannot open a gate: it cannot send JSON as such without asking first."""
+    body = json.dumps({"lane": "lane-1", "payload": ticket_code().decode()}).encode()
+    status, answer = await site.ask("POST", "/v1/scans", data=body, headers={"Content-Type": "text/plain"})
+    assert (status, answer["error"]["code"]) == (415, "not_json")
+    assert site.lane.turnstile.openings == []
 
 
 async def test_body_that_is_too_large(site: Site) -> None:
@@ -279,6 +287,8 @@ async def test_state_is_the_whole_picture(site: Site) -> None:
         "site_id": "fairy",
         "session": "5e55",
         "link_up": True,
+        "site_link_up": None,
+        "neighbours": [],
         "list_version": 7,
         "list_age_s": 3600,
         "backlog": 2,

@@ -64,7 +64,7 @@ async def admit(box: Box, *, at_ms: int = NOW_MS) -> bytes:
 async def test_a_fresh_box_knows_nothing(box: Box) -> None:
     """No list, no history, nothing risked."""
     for credential in (TICKET_CODE, EXTERNAL_CODE, CREDIT_CODE, Rejected(Reason.MALFORMED, "")):
-        assert await box.facts(credential) == Facts(SITE, LANE, None)
+        assert await box.facts(credential) == Facts(SITE, LANE, None, box_id=BOX)
 
 
 async def test_the_list_says_what_is_known_of_a_ticket(box: Box) -> None:

@@ -1,0 +1,96 @@
+"""Everything the boxes of a site say to each other, over the site's own broker: it needs no centre."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from admission.keys import PublicKey
+from sync.centre_link import BoxIdentity
+from sync.hearing import SILENT_S, Hearer, Memory
+from sync.mqtt import Broker, MqttLink
+from sync.protocol import NeighbourHealth, ProtocolError, Side, all_sides, side_of
+from sync.telling import HEAD_EVERY_S, Ledger, Teller
+
+LONGEST_WAIT_S = 3.0
+"""A site has few boxes and a broker nearby; each second apart is one in which a copy may pass."""
+ECHO_WITHIN_S = 3 * HEAD_EVERY_S
+
+
+class SiteLink:
+    """The box's side of the conversation with its neighbours; works for ever, whether or not anyone answers."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        identity: BoxIdentity,
+        neighbours: Iterable[tuple[str, PublicKey]],
+        ledger: Ledger,
+        memory: Memory,
+        now_s: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        self._topics = identity.topics
+        self._now_s = now_s
+        self._mqtt = MqttLink(
+            broker,
+            subscriptions=(all_sides(identity.topics.site_id),),
+            on_message=self._dispatch,
+            on_up=self._on_up,
+            random=random,
+            longest_wait_s=LONGEST_WAIT_S,
+        )
+        self._teller = Teller(ledger, self._mqtt.publish, identity)
+        self._hearer = Hearer(
+            identity.topics.box_id, neighbours, memory, self._teller.ask, self._teller.answer, now_s
+        )
+        self._echoed_s = now_s()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the broker can be reached, as far as this side knows."""
+        return self._mqtt.is_up
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the conversation, for people."""
+        if not self.is_up:
+            return ["the site's broker cannot be reached: a copy may be admitted at another box"]
+        if self._now_s() - self._echoed_s > ECHO_WITHIN_S:
+            return ["the site's broker does not pass on what this box says: check its access rules"]
+        silent = [
+            f"box {neighbour.box_id} is not heard: a copy may be admitted there and here"
+            for neighbour in self.neighbours()
+            if neighbour.silent_s is None or neighbour.silent_s > SILENT_S
+        ]
+        return silent + self._hearer.problems
+
+    def neighbours(self) -> list[NeighbourHealth]:
+        """Return how well each neighbour is heard."""
+        return self._hearer.health()
+
+    def wake(self) -> None:
+        """Something was committed: tell it."""
+        self._teller.wake()
+
+    async def run(self) -> None:
+        """Converse until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hearer.run())
+            tasks.create_task(self._teller.run())
+            tasks.create_task(self._mqtt.run())
+
+    def _on_up(self) -> None:
+        self._echoed_s = self._now_s()
+        self._teller.restart()
+
+    def _dispatch(self, topic: str, payload: bytes) -> None:
+        try:
+            box_id, side = side_of(topic)
+        except ProtocolError:
+            return  # of a later release: readers ignore what they do not know
+        if box_id != self._topics.box_id:
+            self._hearer.receive(box_id, side, payload)
+        elif side is Side.HEAD:
+            # MQTT 3.1.1 refuses silently: hearing oneself is the only proof that others can.
+            self._echoed_s = self._now_s()

@@ -1,0 +1,283 @@
+"""Two boxes that hear each other over a real broker, whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from admission.tickets import Outcome
+from sync import hearing
+from sync.hearing import Hearer
+from sync.mqtt import Broker
+from sync.protocol import Side, encode_batch, encode_side, side_of
+from sync.site_link import SiteLink
+from sync.telling import ANSWER_ENTRIES, Teller
+from tests.central.programs import Mosquitto
+from tests.support.site_box import SiteBox, eventually, site_box
+
+KEY = b"k" * 16
+
+
+@pytest.fixture
+def site_broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that runs on its own free port."""
+    broker = Mosquitto(tmp_path)
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A box with its link to the site's broker, which runs."""
+
+    box: SiteBox
+    link: SiteLink
+
+    async def use(self, key: bytes) -> bytes:
+        """Admit, and wake the link as the lane does."""
+        admission_id = await self.box.use(key)
+        self.link.wake()
+        return admission_id
+
+    async def close(self, admission_id: bytes) -> None:
+        """Close an admission, and wake the link as the lane does."""
+        await self.box.close(admission_id)
+        self.link.wake()
+
+
+@asynccontextmanager
+async def station(
+    folder: Path, port: int, box_id: str, neighbour: str, *, key_of: str | None = None
+) -> AsyncIterator[Station]:
+    """Open a box, begin a process's life and run its link; it knows one neighbour by the key of `key_of`."""
+    async with (
+        site_box(folder, box_id) as box,
+        site_box(folder / "keys", key_of or neighbour) as other,
+        asyncio.TaskGroup() as tasks,
+    ):
+        await box.begin()
+        link = SiteLink(
+            Broker(host="127.0.0.1", port=port, client_id=f"side-{box_id}", keepalive_s=2),
+            box.identity,
+            [(neighbour, other.key.public)],
+            box.outbox,
+            box.neighbours,
+            time.monotonic,
+            lambda: 0.0,
+        )
+        running = tasks.create_task(link.run())
+        yield Station(box, link)
+        running.cancel()
+
+
+async def agree(one: SiteBox, other: SiteBox) -> bool:
+    """Whether both know the same uses and closings."""
+    return await one.sets() == await other.sets()
+
+
+async def test_use_and_closing_reach_the_neighbour(tmp_path: Path, site_broker: Mosquitto) -> None:
+    """What is committed at one box is known at the other."""
+    port = site_broker.port
+    async with station(tmp_path, port, "B1", "B2") as one, station(tmp_path, port, "B2", "B1") as two:
+        await eventually(lambda: heard_all(one, two), "hearing each other")
+        await one.close(await one.use(KEY))
+        await eventually(lambda: agree(one.box, two.box), "agreement")
+        assert len((await two.box.facts(KEY)).history.closings) == 1
+
+
+async def test_box_that_was_off_catches_up(tmp_path: Path, site_broker: Mosquitto) -> None:
+    """More entries than one answer carries reach a box that first comes when all is over."""
+    port = site_broker.port
+    async with station(tmp_path, port, "B1", "B2") as one:
+        await asyncio.gather(*(one.box.use(secrets.token_bytes(16)) for _ in range(ANSWER_ENTRIES + 300)))
+        async with station(tmp_path, port, "B2", "B1") as two:
+            await eventually(lambda: agree(one.box, two.box), "agreement")
+            assert [neighbour.behind for neighbour in two.link.neighbours()] == [0]
+
+
+async def test_killed_broker_loses_nothing(tmp_path: Path, site_broker: Mosquitto) -> None:
+    """What was committed while the broker was away is asked for when it is back."""
+    port = site_broker.port
+    async with station(tmp_path, port, "B1", "B2") as one, station(tmp_path, port, "B2", "B1") as two:
+        await eventually(lambda: heard_all(one, two), "hearing each other")
+        site_broker.kill()
+        await eventually(lambda: holds(not (one.link.is_up or two.link.is_up)), "notice of the loss")
+        assert one.link.problems != []
+        await one.use(KEY)
+        await two.use(b"o" * 16)
+        site_broker.start()
+        await eventually(lambda: agree(one.box, two.box), "agreement")
+        await eventually(lambda: holds(not one.link.problems), "a link without problems")
+
+
+async def test_where_it_was_heard_to_survives_a_restart(tmp_path: Path, site_broker: Mosquitto) -> None:
+    """A box that starts again asks from where it was, not from the beginning."""
+    port = site_broker.port
+    async with station(tmp_path, port, "B1", "B2") as one:
+        await one.use(KEY)
+        async with station(tmp_path, port, "B2", "B1") as two:
+            await eventually(lambda: heard_all(one, two), "hearing")
+        async with station(tmp_path, port, "B2", "B1") as two:
+            await eventually(lambda: holds(two.link.neighbours()[0].silent_s is not None), "a word")
+            assert (await two.box.heard(one.box)).seq_no == (await one.box.head()).seq_no
+
+
+async def test_foreign_key_is_not_believed(tmp_path: Path, site_broker: Mosquitto) -> None:
+    """What is not signed with the neighbour's key changes nothing, and people are told."""
+    port = site_broker.port
+    async with (
+        station(tmp_path, port, "B1", "B2") as one,
+        station(tmp_path, port, "B2", "B1", key_of="B9") as two,
+    ):
+        await one.use(KEY)
+        await eventually(lambda: holds(any("believed" in text for text in two.link.problems)), "disbelief")
+        assert (await two.box.facts(KEY)).history.uses == ()
+
+
+async def test_box_that_no_settings_name_is_not_heard(tmp_path: Path, site_broker: Mosquitto) -> None:
+    """A stranger on the site's broker is reported and not listened to."""
+    port = site_broker.port
+    async with station(tmp_path, port, "B7", "B2") as stranger, station(tmp_path, port, "B2", "B1") as two:
+        await stranger.use(KEY)
+        await eventually(
+            lambda: holds(any("B7" in text for text in two.link.problems)), "the stranger's name"
+        )
+        assert (await two.box.facts(KEY)).history.uses == ()
+
+
+async def test_silent_refusal_by_the_broker_is_noticed(
+    tmp_path: Path, site_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker whose access rules swallow what the box says is found out, though it acknowledges everything."""
+    monkeypatch.setattr("sync.site_link.ECHO_WITHIN_S", 0.5)
+    site_broker.kill()
+    (tmp_path / "rules").write_text("topic read #\n")
+    port = site_broker.port
+    config = tmp_path / "refusing.conf"
+    config.write_text(
+        f"user root\nlistener {port} 127.0.0.1\nallow_anonymous true\nacl_file {tmp_path / 'rules'}\n"
+    )
+    refusing = await asyncio.create_subprocess_exec(
+        "/usr/sbin/mosquitto", "-c", str(config), stdout=-3, stderr=-3
+    )
+    try:
+        async with station(tmp_path, port, "B1", "B2") as one:
+            await eventually(
+                lambda: holds(any("access rules" in text for text in one.link.problems)), "the finding"
+            )
+    finally:
+        refusing.kill()
+        await refusing.wait()
+
+
+class Ether:
+    """Carries every message at once to the other boxes' hearers; no broker, no loss."""
+
+    def __init__(self) -> None:
+        self._hearers: dict[str, Hearer] = {}
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Deliver."""
+        speaker, side = side_of(topic)
+        for box_id, hearer in self._hearers.items():
+            if box_id != speaker:
+                hearer.receive(speaker, side, payload)
+        return True
+
+    def connect(self, box: SiteBox, other: SiteBox) -> tuple[Hearer, Teller]:
+        """Return the two halves of the box's link, speaking into this ether."""
+        teller = Teller(box.outbox, self.publish, box.identity)
+        hearer = Hearer(
+            box.box_id,
+            [(other.box_id, other.key.public)],
+            box.neighbours,
+            teller.ask,
+            teller.answer,
+            time.monotonic,
+        )
+        self._hearers[box.box_id] = hearer
+        return hearer, teller
+
+
+STEPS = st.lists(st.tuples(st.booleans(), st.sampled_from(["use", *Outcome])), max_size=12)
+
+
+@settings(max_examples=40)
+@given(data=st.data(), steps=STEPS)
+def test_boxes_agree_after_any_disorder(data: st.DataObject, steps: list[tuple[bool, object]]) -> None:
+    """Whatever was lost, came twice or in any order: once it is quiet both boxes know the same."""
+    asyncio.run(_disorder_and_quiet(lambda count: data.draw(_deliveries(count)), steps))
+
+
+def _deliveries(count: int) -> st.SearchStrategy[list[int]]:
+    """Any messages of so many, in any order, any of them more than once."""
+    return st.lists(st.integers(0, count - 1), max_size=2 * count)
+
+
+async def _disorder_and_quiet(
+    deliveries: Callable[[int], list[int]], steps: list[tuple[bool, object]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hearing, "ASK_AGAIN_S", 0.02)
+        async with site_box(Path(folder), "B1") as one, site_box(Path(folder), "B2") as two:
+            said = [message for box in (one, two) for message in await _live(box, steps)]
+            ether = Ether()
+            links = [ether.connect(box, other) for box, other in ((one, two), (two, one))]
+            tasks = [asyncio.create_task(half.run()) for link in links for half in link]
+            for number in deliveries(len(said)):
+                ether.publish(*said[number])
+            for _, teller in links:
+                teller.restart()
+            await eventually(lambda: agree(one, two), "agreement")
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+
+async def _live(box: SiteBox, steps: list[tuple[bool, object]]) -> list[tuple[str, bytes]]:
+    """Let the box do its steps and return what it says meanwhile."""
+    await box.begin()
+    said: list[tuple[str, bytes]] = []
+    open_ids: list[bytes] = []
+    for is_first_box, step in steps:
+        if is_first_box != (box.box_id == "B1"):
+            continue
+        before = (await box.head()).seq_no
+        if step == "use":
+            open_ids.append(await box.use(KEY))
+        elif open_ids and isinstance(step, Outcome):
+            await box.close(open_ids[-1], step)
+        said.append(_spoken(box, Side.HEAD, encode_side(await box.head(), box.key)))
+        said.append(_spoken(box, Side.LEDGER, encode_batch(await box.batch(after=before), box.key)))
+    said.append(_spoken(box, Side.HEAD, encode_side(await box.head(), box.key)))
+    return said
+
+
+def _spoken(box: SiteBox, side: Side, message: bytes) -> tuple[str, bytes]:
+    return box.identity.topics.side(side), message
+
+
+async def heard_all(one: Station, other: Station) -> bool:
+    """Whether each knows the other's ledger to its end."""
+    return all(
+        [
+            (await here.box.heard(there.box)).hash == (await there.box.head()).hash
+            for here, there in ((one, other), (other, one))
+        ]
+    )
+
+
+async def holds(what: bool) -> bool:
+    """Return it, for those who wait for it."""
+    return what
