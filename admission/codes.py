@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
 from typing import Any
@@ -83,11 +83,15 @@ class Validity:
 
 @dataclass(frozen=True, slots=True)
 class TicketCode:
-    """A signed ticket: admits with no network, also when the list does not know it yet."""
+    """A signed ticket: admits with no network, also when the list does not know it yet.
+
+    `key_id` names the issuer's key; two codes of one ticket are equal whichever key signed them.
+    """
 
     key: bytes
     product: str
     validity: Validity
+    key_id: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class CreditCode:
 
     key: bytes
     validity: Validity
+    key_id: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +199,10 @@ def _credential(claims: Mapping[Any, Any], key: IssuerKey) -> Credential | Rejec
     if _SUB in claims:
         if KeyUse.CREDIT not in key.uses:
             return Rejected(Reason.BAD_SIGNATURE, f"key {key.key_id.hex()} may not issue credit codes")
-        return CreditCode(subject_key(_text(claims, _SUB)), validity)
+        return CreditCode(subject_key(_text(claims, _SUB)), validity, key.key_id)
     if KeyUse.TICKET not in key.uses:
         return Rejected(Reason.BAD_SIGNATURE, f"key {key.key_id.hex()} may not issue tickets")
-    return TicketCode(ticket_key(_ticket_id(claims)), _text(claims, _SCOPE), validity)
+    return TicketCode(ticket_key(_ticket_id(claims)), _text(claims, _SCOPE), validity, key.key_id)
 
 
 def _time(claims: Mapping[Any, Any], claim: int) -> int:

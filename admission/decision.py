@@ -15,10 +15,20 @@ from admission.tickets import Basis, History, Outcome, Product, Risk, Ticket, Ti
 
 @dataclass(frozen=True, slots=True)
 class ListInfo:
-    """The local list: its version, and the moment up to which it knows all tickets (UTC seconds)."""
+    """The local list: its version, and the moments up to which it knows all tickets (UTC seconds).
+
+    `as_of_s` is the full list's, counters included; `changes_as_of_s` is that of the changes applied to it since, which
+    bring tickets but no counters, and 0 when there were none.
+    """
 
     version: int
     as_of_s: int
+    changes_as_of_s: int = 0
+
+    @property
+    def tickets_as_of_s(self) -> int:
+        """The moment up to which all tickets are known, one way or the other."""
+        return max(self.as_of_s, self.changes_as_of_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,7 @@ class Facts:
     """What is known about one credential at one lane; `current_list` is None when the box has no list at all.
 
     `box_id` is whose lane it is: neighbours may have lanes of the same name. None where no neighbours are heard.
+    `is_key_withdrawn` says that the key which signed the credential is no longer trusted.
     """
 
     site_id: str
@@ -46,6 +57,7 @@ class Facts:
     history: History = field(default_factory=History)
     exposure: Exposure = field(default_factory=Exposure)
     box_id: str | None = None
+    is_key_withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,8 @@ def _may_go_on(outcomes: frozenset[Outcome]) -> bool:
 def _decide_ticket_code(code: TicketCode, facts: Facts, policy: Policy, now_s: int) -> Decision:
     if facts.ticket is not None:
         return _decide_listed(code.key, facts.ticket, facts, now_s)
+    if facts.is_key_withdrawn:
+        return _withdrawn(code.key_id)
     if facts.current_list is None:
         return _decide_unlisted(code, facts, Risk.BOOTSTRAP, policy, now_s)
     if facts.product is None:
@@ -192,7 +206,7 @@ def _decide_unlisted(code: TicketCode, facts: Facts, risk: Risk, policy: Policy,
     outside = _outside(validity.from_s, validity.until_s, now_s)
     if outside is not None:
         return Decision(outside)
-    if facts.current_list is not None and validity.issued_s < facts.current_list.as_of_s:
+    if facts.current_list is not None and validity.issued_s < facts.current_list.tickets_as_of_s:
         return Decision(Reason.UNLISTED_CODE, detail="issued before the list was made, yet not on it")
     if facts.history.held(Basis.TICKET) > 0:
         return Decision(Reason.ALREADY_USED, detail=_last_use(facts.history))
@@ -212,6 +226,8 @@ def _decide_credit_code(code: CreditCode, facts: Facts, policy: Policy, now_ms: 
     outside = _outside(code.validity.from_s, code.validity.until_s, now_ms // 1000)
     if outside is not None:
         return Decision(outside)
+    if facts.is_key_withdrawn:
+        return _withdrawn(code.key_id)
     if facts.current_list is None:
         return Decision(Reason.NO_LIST)
     answers = [_decide_basis(basis, code.key, facts, policy, now_ms) for basis in policy.subject_order]
@@ -291,6 +307,10 @@ def _decide_credit_line(key: bytes, facts: Facts, site: Site, policy: Policy, no
 def _line_covers(line: CreditLine, fare_fen: int, since_list_fen: int, now_s: int) -> bool:
     left_fen = line.limit_fen - line.outstanding_fen - since_list_fen
     return now_s < line.until_s and fare_fen <= line.per_visit_fen and fare_fen <= left_fen
+
+
+def _withdrawn(key_id: bytes) -> Decision:
+    return Decision(Reason.KEY_WITHDRAWN, detail=f"key {key_id.hex()} was withdrawn")
 
 
 def _outside(from_s: int, until_s: int, now_s: int) -> Reason | None:

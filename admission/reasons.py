@@ -27,6 +27,7 @@ class Reason(StrEnum):
     UNLISTED_CODE = "UNLISTED_CODE"
     UNLISTED_LIMIT = "UNLISTED_LIMIT"
     UNKNOWN_PRODUCT = "UNKNOWN_PRODUCT"
+    KEY_WITHDRAWN = "KEY_WITHDRAWN"
     CREDIT_DATA_OLD = "CREDIT_DATA_OLD"
     CREDIT_OFFLINE_LIMIT = "CREDIT_OFFLINE_LIMIT"
     LANE_NOT_READY = "LANE_NOT_READY"
@@ -130,6 +131,13 @@ WORDINGS: dict[Reason, Wording] = {
         "Please show your ticket to our staff",
         "名单中没有此票种；请人工核对适用范围",
         "The list does not know this product; check where it is valid",
+    ),
+    Reason.KEY_WITHDRAWN: Wording(
+        Verdict.REFER,
+        "请向工作人员出示订单",
+        "Please show your order to our staff",
+        "签发此码的密钥已停用，且名单中没有此码；请在订单系统中查询，并重新出码",
+        "The key that signed this code was withdrawn and the list does not have it; look the order up, issue it anew",
     ),
     Reason.CREDIT_DATA_OLD: Wording(
         Verdict.REFER,

@@ -46,6 +46,12 @@ class TicketStatus(StrEnum):
     BLOCKED = "blocked"
 
 
+def read_status(word: str) -> TicketStatus:
+    """Return the status; a word of a later release is BLOCKED, for staff to look up, not an error at the gate."""
+    known = {status.value: status for status in TicketStatus}
+    return known.get(word, TicketStatus.BLOCKED)
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
     """What is sold: a name for people and the sites where it admits."""
@@ -133,6 +139,14 @@ class History:
         """Return the fen to add to the list's outstanding amount; negative when a counted use was given back."""
         return self._since_list(basis, scope, lambda use: use.fare_fen)
 
+    def counted(self, basis: Basis) -> int:
+        """Return the quantity that `used_since_list` takes for counted: what a right without a counter has to add."""
+        return self._counted_amount(basis, lambda use: use.quantity)
+
+    def counted_fare_fen(self, basis: Basis) -> int:
+        """Return the fen that `fare_since_list_fen` takes for counted."""
+        return self._counted_amount(basis, lambda use: use.fare_fen)
+
     def outcomes(self, use: Use) -> frozenset[Outcome]:
         """Return how the use ended, as far as is known."""
         return frozenset(c.outcome for c in self.closings if c.admission_id == use.admission_id)
@@ -143,6 +157,9 @@ class History:
             for use in self.uses
             if use.basis is basis and use.scope == scope
         )
+
+    def _counted_amount(self, basis: Basis, amount: Callable[[Use], int]) -> int:
+        return sum(amount(use) for use in self.uses if use.basis is basis and self._counted(use))
 
     def _counted(self, use: Use) -> bool:
         """Return whether the list's counter includes the use."""

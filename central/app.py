@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 
 from aiohttp import web
 
+from central.announcing import Announcer
 from central.clock import wall_clock_ms
 from central.intake import Folding, Intake
 from central.issuing import TICKET_ID_BYTES
@@ -42,13 +43,23 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         return link.publish(topic, payload, retain=retain)
 
     publisher = Publisher(store, loaded.lists, loaded.keys.lists, settings.list_pace, wall_clock_ms, publish)
+    announcer = Announcer(store, loaded.keys.lists, wall_clock_ms, publish)
+
+    def rights_changed() -> None:
+        announcer.wake()
+        publisher.rights_changed()
+
+    def link_is_up() -> None:
+        publisher.link_is_up()
+        announcer.wake()
+
     folding = Folding(store, loaded.policy, publisher.uses_folded)
     intake = Intake(store, wall_clock_ms, publish, folding.rows_stored)
     link = MqttLink(
         settings.broker,
         subscriptions=(*ALL_BATCHES, ALL_PRESENCE),
         on_message=intake.offer,
-        on_up=publisher.link_is_up,
+        on_up=link_is_up,
         random=random.random,
     )
     centre = Centre(
@@ -59,10 +70,11 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         allow_demo_keys=settings.profile is Profile.DEMO,
         clock=wall_clock_ms,
         new_ticket_id=lambda: secrets.token_bytes(TICKET_ID_BYTES),
-        rights_changed=publisher.rights_changed,
+        rights_changed=rights_changed,
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(publisher.run())
+        tasks.create_task(announcer.run())
         tasks.create_task(folding.run())
         tasks.create_task(intake.run())
         tasks.create_task(link.run())

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select
 
 from admission.codes import Validity, issue_credit_code, issue_ticket_code, ticket_key
 from admission.keys import SigningKey
-from central.rights import next_revision
+from central.rights import next_revisions
 from central.schema import products, sales, sold_tickets, tickets
 
 TICKET_ID_BYTES = 12
@@ -125,10 +125,13 @@ def _insert_sale(
         "quantity": order.quantity,
         "valid_from_s": order.valid_from_s,
         "valid_until_s": order.valid_until_s,
-        "revision": next_revision(connection),
     }
     ids = [new_id() for _ in range(order.count)]
-    connection.execute(insert(tickets), [{"key": ticket_key(ticket_id), **row} for ticket_id in ids])
+    numbered = zip(ids, next_revisions(connection, order.count), strict=True)
+    connection.execute(
+        insert(tickets),
+        [{"key": ticket_key(ticket_id), **row, "revision": revision} for ticket_id, revision in numbered],
+    )
     connection.execute(insert(sales).values(sale_id=sale_id, request_hash=request_hash, sold_s=now_s))
     connection.execute(
         insert(sold_tickets),

@@ -18,7 +18,15 @@ from sqlalchemy import Connection, func, select
 from admission.tickets import Basis
 from central.counting import held_by
 from central.rights import current_revision
-from central.schema import credit_lines, fold_positions, memberships, products, tickets, uses
+from central.schema import (
+    credit_lines,
+    fold_positions,
+    memberships,
+    products,
+    tickets,
+    uses,
+    withdrawn_keys,
+)
 from sync.protocol import LIST_FORMAT
 
 KEEP_EXPIRED_S = 2 * 24 * 3600
@@ -46,6 +54,7 @@ CREATE TABLE credit_lines (
     key BLOB PRIMARY KEY, limit_fen INTEGER NOT NULL, per_visit_fen INTEGER NOT NULL,
     outstanding_fen INTEGER NOT NULL, until_s INTEGER NOT NULL, revision INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE withdrawn_keys (key_id BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -66,13 +75,14 @@ def build_list(connection: Connection, path: Path, *, site_id: str, version: int
     target = sqlite3.connect(part, isolation_level=None)
     try:
         _prepare(target)
-        meta = {"site_id": site_id, "version": version, "as_of_s": as_of_s}
+        revision = current_revision(connection)
+        meta = {"site_id": site_id, "version": version, "as_of_s": as_of_s, "revision": revision}
         folded = _fill(connection, target, meta)
     finally:
         target.close()
     digest, size_bytes = _flush(part)
     part.rename(path)
-    return BuiltList(digest, size_bytes, current_revision(connection), folded)
+    return BuiltList(digest, size_bytes, revision, folded)
 
 
 def _prepare(target: sqlite3.Connection) -> None:
@@ -95,6 +105,7 @@ def _fill(connection: Connection, target: sqlite3.Connection, meta: dict[str, An
     _insert(target, "memberships", 4, _memberships(connection, meta["as_of_s"]))
     _insert(target, "free_visits", 3, _free_visits(connection))
     _insert(target, "credit_lines", 6, _credit_lines(connection))
+    _insert(target, "withdrawn_keys", 2, _withdrawn_keys(connection))
     target.execute("COMMIT")
     return sum(seq_no for _, seq_no in watermarks)
 
@@ -160,6 +171,11 @@ def _credit_lines(connection: Connection) -> Iterator[tuple[Any, ...]]:
         .order_by(credit_lines.c.key)
     )
     return _rows(connection, query)
+
+
+def _withdrawn_keys(connection: Connection) -> Iterator[tuple[Any, ...]]:
+    columns = (withdrawn_keys.c.key_id, withdrawn_keys.c.revision)
+    return _rows(connection, select(*columns).order_by(withdrawn_keys.c.key_id))
 
 
 def _flush(path: Path) -> tuple[bytes, int]:

@@ -165,6 +165,7 @@ def _manifest(row: Row[Any]) -> ListManifest:
         sha256=row.sha256,
         size_bytes=row.size_bytes,
         path=url_path(row.site_id, row.version),
+        revision=row.revision,
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes rights so that the same change twice changes nothing, and numbers every change."""
+"""Writes rights so that the same change twice changes nothing, and numbers every change of a row."""
 
 from __future__ import annotations
 
@@ -9,29 +9,43 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, insert, select, update
 
 from central.schema import store_facts
-from central.sql import rows_by_key
+from central.sql import insert_new, rows_by_key
 
 Record = Mapping[str, Any]
 """Column names and values of one row, without its revision."""
 
 _REVISION = "revision"
+_FLOOR = "revision_floor"
 
 
 def current_revision(connection: Connection) -> int:
     """Return the number of the newest change to any right; 0 when there was none."""
-    query = select(store_facts.c.value).where(store_facts.c.name == _REVISION)
-    return int(connection.scalar(query) or 0)
+    return _fact(connection, _REVISION)
 
 
-def next_revision(connection: Connection) -> int:
-    """Return the number of the change that this transaction makes."""
-    revision = current_revision(connection) + 1
-    values = {"name": _REVISION, "value": str(revision)}
-    if revision == 1:
-        connection.execute(insert(store_facts), values)
-    else:
-        connection.execute(update(store_facts).where(store_facts.c.name == _REVISION), values)
-    return revision
+def _fact(connection: Connection, name: str) -> int:
+    return int(connection.scalar(select(store_facts.c.value).where(store_facts.c.name == name)) or 0)
+
+
+def _set_fact(connection: Connection, name: str, value: int) -> None:
+    insert_new(connection, store_facts, [{"name": name, "value": ""}])
+    connection.execute(update(store_facts).where(store_facts.c.name == name), {"value": str(value)})
+
+
+def next_revisions(connection: Connection, count: int) -> range:
+    """Return the numbers of the next `count` changes, one for each row that this transaction changes."""
+    first = max(current_revision(connection) + 1, _fact(connection, _FLOOR))
+    _set_fact(connection, _REVISION, first + count - 1)
+    return range(first, first + count)
+
+
+def raise_floor(connection: Connection, floor: int) -> None:
+    """Have the next revision be at least `floor`.
+
+    With the time in microseconds at every start, a store restored from a backup gives no number again that boxes have
+    seen with another change.
+    """
+    _set_fact(connection, _FLOOR, floor)
 
 
 Known = Mapping[tuple[Any, ...], Record]
@@ -81,11 +95,11 @@ def merge(
 
 
 def _write(connection: Connection, table: Table, new: list[Record], changed: list[Record]) -> None:
-    revision = next_revision(connection)
+    numbers = iter(next_revisions(connection, len(new) + len(changed)))
     if new:
-        connection.execute(insert(table), [{**record, _REVISION: revision} for record in new])
+        connection.execute(insert(table), [{**record, _REVISION: next(numbers)} for record in new])
     if changed:
         keys = {column.name: f"where_{column.name}" for column in table.primary_key}
         same = (column == bindparam(keys[column.name]) for column in table.primary_key)
         rows = [{keys.get(name, name): value for name, value in record.items()} for record in changed]
-        connection.execute(update(table).where(*same), [{**row, _REVISION: revision} for row in rows])
+        connection.execute(update(table).where(*same), [{**row, _REVISION: next(numbers)} for row in rows])

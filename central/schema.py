@@ -40,10 +40,10 @@ store_facts = Table(
     metadata,
     Column("name", String(32), primary_key=True),
     Column("value", Text, nullable=False),
-    comment="What the store says of itself: store_id, revision.",
+    comment="What the store says of itself: store_id, revision, revision_floor.",
 )
 
-# Rights: what was sold or imported. Every row has the revision of the change that wrote it last.
+# Rights: what was sold or imported. Every row has the revision of its last change, which no other row has.
 
 products = Table(
     "products",
@@ -53,6 +53,7 @@ products = Table(
     Column("name_en", Text, nullable=False),
     Column("site_ids", Text, nullable=False, comment="a JSON array, sorted"),
     Column("revision", BigInteger, nullable=False),
+    Index("products_revision", "revision"),
 )
 
 tickets = Table(
@@ -67,6 +68,7 @@ tickets = Table(
     Column("valid_until_s", BigInteger, nullable=False),
     Column("status", String(16), nullable=False, server_default="valid"),
     Column("revision", BigInteger, nullable=False),
+    Index("tickets_revision", "revision"),
     sqlite_with_rowid=False,
 )
 
@@ -93,8 +95,9 @@ memberships = Table(
     Column("key", Bytes(16), primary_key=True),
     Column("group_id", String(64), primary_key=True),
     Column("from_s", BigInteger, nullable=False),
-    Column("until_s", BigInteger, nullable=False),
+    Column("until_s", BigInteger, nullable=False, comment="not after from_s: removed"),
     Column("revision", BigInteger, nullable=False),
+    Index("memberships_revision", "revision"),
     sqlite_with_rowid=False,
 )
 
@@ -106,7 +109,17 @@ credit_lines = Table(
     Column("per_visit_fen", BigInteger, nullable=False),
     Column("until_s", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Index("credit_lines_revision", "revision"),
     sqlite_with_rowid=False,
+)
+
+withdrawn_keys = Table(
+    "withdrawn_keys",
+    metadata,
+    Column("key_id", Bytes(16), primary_key=True),
+    Column("withdrawn_s", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    comment="Issuer keys that are not trusted any more.",
 )
 
 # Boxes, and what they sent, byte for byte.

@@ -1,13 +1,14 @@
 """The centre's database: whole closures, each on its own thread and in its own transaction.
 
 Everything that writes runs on one thread, one closure after the other. What only reads may run beside it, on another
-thread and on one snapshot: a list of half a million tickets must not hold up the boxes' receipts.
+threads and each on one snapshot: a list of half a million tickets must not hold up the boxes' receipts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,12 +18,15 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 
+from central.rights import raise_floor
 from central.schema import store_facts
 from central.sql import insert_new
 
 _T = TypeVar("_T")
 _BUSY_TIMEOUT_MS = 10_000
 _READS = "reads"
+_READERS = 3
+"""While one builds a list, others answer and tell the boxes of refunds."""
 
 
 class Store:
@@ -32,7 +36,7 @@ class Store:
         self._engine = engine
         self._reading = engine.execution_options(**{_READS: True})
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        self._reader = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
 
     async def run(self, work: Callable[[Connection], _T]) -> _T:
         """Return what `work` returned, after COMMIT; nothing of it is stored when it raises."""
@@ -65,6 +69,7 @@ def open_store(path: Path) -> Store:
     with engine.begin() as connection:
         migrate(connection)
         insert_new(connection, store_facts, [{"name": "store_id", "value": secrets.token_hex(8)}])
+        raise_floor(connection, time.time_ns() // 1000)
     return Store(engine)
 
 

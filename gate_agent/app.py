@@ -9,11 +9,12 @@ import os
 import secrets
 import signal
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from admission.decision import ListInfo
 from admission.policy import Policy
 from config.policy_file import load_policy
 from config.settings import (
@@ -43,12 +44,14 @@ from offline_cache.database import Database
 from offline_cache.journal import Outbox
 from offline_cache.lists import ListShelf
 from offline_cache.neighbours import Neighbours
+from offline_cache.overlay import Overlay
 from offline_cache.store import Store
 from scanner.camera import Camera, CameraSettings, CameraState
 from scanner.decoder import CascadeDecoder
 from scanner.presentation import Presentation
 from scanner.sources import CameraSource
 from sync.centre_link import BoxIdentity, CentreLink
+from sync.changes import ChangeFeed
 from sync.downlink import Downlink
 from sync.fetch import Fetcher
 from sync.mqtt import Broker
@@ -129,6 +132,7 @@ class App:
         self._database = database
         self._supervisor = supervisor
         self._shelf = ListShelf(state_dir / "lists", settings.site_id, database)
+        self._overlay = Overlay(settings.site_id, database, lambda: self._shelf.revision)
         self._outbox = Outbox(database)
         self._store = Store(
             database,
@@ -155,6 +159,7 @@ class App:
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then let the last visitor out, send what can be sent, and end."""
         await self._shelf.load()
+        await self._overlay.load()
         orphans = await self._store.open_epoch(secrets.token_bytes(EPOCH_BYTES), self._clock.wall_ms())
         port = await self._web.start()
         log.info("ready", extra={"web_port": port, "unclosed_admissions": orphans})
@@ -200,6 +205,8 @@ class App:
         while True:
             while await retention.prune(self._database, self._clock.wall_ms()):
                 await asyncio.sleep(0.1)
+            while await self._overlay.sweep():
+                await asyncio.sleep(0.1)
             await asyncio.sleep(PRUNE_EVERY_S)
 
     async def _health(self) -> Health:
@@ -214,6 +221,10 @@ class App:
             site_link_up=neighbourhood.is_up if neighbourhood else None,
             neighbours=list(neighbourhood.neighbours) if neighbourhood else [],
         )
+
+    def _list_info(self) -> ListInfo | None:
+        info = self._shelf.info
+        return replace(info, changes_as_of_s=self._overlay.as_of_s) if info else None
 
     def _make_link(self, folder: Path, identity: BoxIdentity) -> CentreLink:
         settings, centre = self._settings, self._settings.centre
@@ -231,6 +242,7 @@ class App:
             identity,
             self._outbox,
             Downlink(self._shelf, fetcher.fetch, settings.site_id, keys.get, _random),
+            ChangeFeed(self._overlay, fetcher.get, settings.site_id, keys.get, _random),
             self._health,
             self._clock.wall_ms,
             _random,
@@ -299,7 +311,7 @@ class App:
             site_id=self._settings.site_id,
             session=self._session,
             posts={lane_id: Post(gate.lane, gate.eye) for lane_id, gate in self._gates.items()},
-            list_info=lambda: self._shelf.info,
+            list_info=self._list_info,
             list_problem=lambda: self._shelf.problem,
             link_is_up=lambda: self._link.is_up,
             link_problems=lambda: self._link.problems,

@@ -92,7 +92,7 @@ class BoxView:
     def list_age_s(self) -> int:
         """Return how old the list is, seconds; 0 without one."""
         info = self.list_info()
-        return max(0, self.clock.wall_ms() // 1000 - info.as_of_s) if info else 0
+        return max(0, self.clock.wall_ms() // 1000 - info.tickets_as_of_s) if info else 0
 
     async def state(self) -> dict[str, Any]:
         """Return the whole picture as JSON values."""

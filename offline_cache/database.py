@@ -8,6 +8,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -41,6 +42,9 @@ class NewerSchemaError(StoreError):
 class Database:
     """Runs closures on the writer thread; those that wait together share one commit.
 
+    What can be fetched again need not be durable: its commit waits for no disk, and a power cut may undo it, but never
+    out of order with what is.
+
     aiosqlite orders statements, not transactions, so a decision is one closure, run whole. While one group commits
     the next gathers: eight lanes and twenty handhelds cost one fsync between them.
     """
@@ -48,7 +52,7 @@ class Database:
     def __init__(self, connection: _Connection, lock_fd: int) -> None:
         self._connection = connection
         self._lock_fd = lock_fd
-        self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
+        self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -64,14 +68,14 @@ class Database:
             raise
         return cls(connection, lock_fd)
 
-    async def write(self, work: Work[_T]) -> _T:
-        """Run `work` in a transaction and return its result once that is committed.
+    async def write(self, work: Work[_T], *, durable: bool = True) -> _T:
+        """Run `work` in a transaction and return its result once that is committed, and on the disk if `durable`.
 
         An exception from `work` undoes what it did and nobody else's; a failed commit fails every closure in the group.
         Whoever is cancelled while waiting does not learn the result; the work is done all the same.
         """
         future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, future))
+        self._waiting.append(_Waiting(work, future, durable))
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_groups())
         return await future
@@ -95,18 +99,20 @@ class Database:
         finally:
             self._committing = None
 
-    async def _commit(self, group: list[tuple[Work[Any], asyncio.Future[Any]]]) -> None:
+    async def _commit(self, group: list[_Waiting]) -> None:
+        works = [waiting.work for waiting in group]
+        run = _run_group if any(waiting.durable for waiting in group) else _run_lazily
         try:
-            results = await self._connection.run(lambda sql: _run_group(sql, [work for work, _ in group]))
+            results = await self._connection.run(lambda sql: run(sql, works))
         except Exception as error:  # noqa: BLE001 - handed to everyone who waits for this commit
             results = [_Failed(error)] * len(group)
-        for (_, future), result in zip(group, results, strict=True):
-            if future.done():
+        for waiting, result in zip(group, results, strict=True):
+            if waiting.future.done():
                 continue
             if isinstance(result, _Failed):
-                future.set_exception(result.error)
+                waiting.future.set_exception(result.error)
             else:
-                future.set_result(result)
+                waiting.future.set_result(result)
 
 
 class _Connection(aiosqlite.Connection):
@@ -119,6 +125,13 @@ class _Connection(aiosqlite.Connection):
     async def wait_for_thread(self) -> None:
         """Return when the thread has ended, as it does after a failed opening: it answers to a loop that runs."""
         await asyncio.to_thread(self._thread.join)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    work: Work[Any]
+    future: asyncio.Future[Any]
+    durable: bool
 
 
 class _Failed:
@@ -137,6 +150,15 @@ def _run_group(sql: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
             sql.execute("ROLLBACK")
         raise
     return results
+
+
+def _run_lazily(sql: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+    """Run a group whose commit need not reach the disk before it returns."""
+    sql.execute("PRAGMA synchronous = NORMAL")
+    try:
+        return _run_group(sql, works)
+    finally:
+        sql.execute("PRAGMA synchronous = FULL")
 
 
 def _run_one(sql: sqlite3.Connection, work: Work[Any]) -> Any:

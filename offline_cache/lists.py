@@ -12,9 +12,10 @@ from pathlib import Path
 
 from admission.decision import ListInfo
 from admission.entitlements import CreditLine, Membership, SubjectRights
-from admission.tickets import Product, Ticket, TicketStatus
+from admission.tickets import Product, Ticket, read_status
 from offline_cache.database import Database
 from offline_cache.journal import get_state, set_state
+from offline_cache.overlay import withdraw
 
 FORMAT = 1
 _STATE = "list"
@@ -43,6 +44,7 @@ class ListFile:
         meta = dict(self._sql.execute("SELECT name, value FROM meta"))
         self.site_id = str(meta["site_id"])
         self.info = ListInfo(version=int(meta["version"]), as_of_s=int(meta["as_of_s"]))
+        self.revision = int(meta.get("revision", 0))
         self.watermarks: dict[str, int] = dict(self._sql.execute("SELECT box_id, seq_no FROM watermarks"))
 
     def ticket(self, key: bytes) -> Ticket | None:
@@ -52,7 +54,7 @@ class ListFile:
             " FROM tickets WHERE key = ?",
             (key,),
         ).fetchone()
-        return Ticket(_status(row[0]), *row[1:]) if row else None
+        return Ticket(read_status(row[0]), *row[1:]) if row else None
 
     def product(self, code: str) -> Product | None:
         """Return the product, or None."""
@@ -77,6 +79,11 @@ class ListFile:
             credit_line=CreditLine(*line) if line else None,
         )
 
+    def withdrawn_keys(self) -> list[tuple[bytes, int]]:
+        """Return the issuer keys that were withdrawn, each with its revision; none in a list that has no such table."""
+        known = self._sql.execute("SELECT 1 FROM sqlite_schema WHERE name = 'withdrawn_keys'").fetchone()
+        return self._sql.execute("SELECT key_id, revision FROM withdrawn_keys").fetchall() if known else []
+
     def close(self) -> None:
         """Close the file."""
         self._sql.close()
@@ -90,6 +97,7 @@ class _Kept:
     version: int
     name: str
     sha256: str
+    revision: int = 0
 
 
 class ListShelf:
@@ -103,7 +111,18 @@ class ListShelf:
         self._site_id = site_id
         self._database = database
         self._in_use: ListFile | None = None
+        self._floor = _Kept(site_id, 0, "", "")
         self.problem = ""
+
+    @property
+    def floor(self) -> int:
+        """The highest version that this box has had; it outlives the file and keeps older lists out."""
+        return self._floor.version
+
+    @property
+    def revision(self) -> int:
+        """The revision up to which this box has had all rights in a list; it outlives the file too."""
+        return self._floor.revision
 
     @property
     def info(self) -> ListInfo | None:
@@ -120,10 +139,14 @@ class ListShelf:
         """The open list, for closures on the database's thread."""
         return self._in_use
 
-    def new_part(self) -> Path:
-        """Return where to put a file that is to be installed."""
+    def new_part(self, name: str = "incoming") -> Path:
+        """Return where to put a file that is to be installed; what is there of another name is thrown away."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder / "incoming.part"
+        part = self._folder / f"{name}.part"
+        for other in self._folder.glob("*.part"):
+            if other != part:
+                other.unlink()
+        return part
 
     async def load(self) -> None:
         """Open the list that was in use; a damaged one is left out, and `problem` says so until a new one comes."""
@@ -131,6 +154,7 @@ class ListShelf:
         kept = await self._database.read(self._kept)
         if kept is None:
             return
+        self._floor = kept
         path = self._folder / kept.name
         try:
             await asyncio.to_thread(_verify, path, bytes.fromhex(kept.sha256))
@@ -139,17 +163,27 @@ class ListShelf:
             self.problem = f"the kept list cannot be used: {error}"
 
     async def install(self, part: Path, version: int, sha256: bytes) -> None:
-        """Check `part` and put it in use; ListRejectedError, and nothing changed, when it is not as promised."""
-        before = await self._database.read(self._kept)
-        if version <= self.version or (before is not None and version < before.version):
+        """Check `part` and put it in use; ListRejectedError, and nothing changed, when it is not as promised.
+
+        A part that is rejected is removed: nothing is to be built on it.
+        """
+        try:
+            await self._install(part, version, sha256)
+        except ListRejectedError:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+            raise
+
+    async def _install(self, part: Path, version: int, sha256: bytes) -> None:
+        if version <= self.version or version < self.floor:
             raise ListRejectedError(f"version {version} is not newer than what this box has had")
         await asyncio.to_thread(_verify, part, sha256)
         fresh = await self._database.read(lambda _: _open_checked(part, self._site_id, version))
         path = self._folder / f"{version}-{sha256.hex()[:12]}.list"
         await asyncio.to_thread(_move, part, path)
-        kept = _Kept(self._site_id, version, path.name, sha256.hex())
-        await self._database.write(lambda sql: set_state(sql, _STATE, json.dumps(astuple(kept))))
+        kept = _Kept(self._site_id, version, path.name, sha256.hex(), fresh.revision)
+        await self._database.write(lambda sql: _keep(sql, kept, fresh))
         await self._database.read(lambda _: self._swap(fresh))
+        self._floor = kept
         self.problem = ""
         await asyncio.to_thread(self._sweep, path)
 
@@ -175,10 +209,10 @@ class ListShelf:
                 path.unlink()
 
 
-def _status(word: str) -> TicketStatus:
-    """Return the status; a word of a later release is BLOCKED, for staff to look up, not an error at the gate."""
-    known = {status.value: status for status in TicketStatus}
-    return known.get(word, TicketStatus.BLOCKED)
+def _keep(sql: sqlite3.Connection, kept: _Kept, fresh: ListFile) -> None:
+    """Note the list in use; the keys that it withdraws are remembered beyond it."""
+    withdraw(sql, fresh.withdrawn_keys())
+    set_state(sql, _STATE, json.dumps(astuple(kept)))
 
 
 def _verify(path: Path, sha256: bytes) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from admission.codes import Credential, CreditCode, Rejected, TicketCode
 from admission.decision import Answer, Attempt, Decision, Exposure, Facts, Spend
 from admission.events import Admitted, Closed, EpochOpened, Incident, Resumed
-from admission.tickets import Basis, Closing, History, Outcome, Product, Risk, Use
+from admission.tickets import Basis, Closing, History, Outcome, Risk, Use
 from offline_cache.database import Database
 from offline_cache.journal import append, get_state, note_refusal, set_state
-from offline_cache.lists import ListFile, ListShelf
+from offline_cache.lists import ListShelf
+from offline_cache.overlay import changes_as_of_s, is_withdrawn
+from offline_cache.rights import find_product, find_subject, find_ticket
 
 _CLOSED_AS = "SELECT 1 FROM closings c WHERE c.admission_id = u.admission_id AND c.outcome"
 # What `admission.tickets.is_held` says, for sums over many uses.
@@ -79,7 +82,7 @@ class Store:
 
     def _facts(self, sql: sqlite3.Connection, attempt: Attempt) -> Facts:
         current = self._lists.in_use
-        info = current.info if current else None
+        info = replace(current.info, changes_as_of_s=changes_as_of_s(sql)) if current else None
         if isinstance(attempt.credential, Rejected):
             return Facts(self._site_id, attempt.lane_id, info, box_id=self._box_id)
         credential = attempt.credential
@@ -89,21 +92,23 @@ class Store:
                 self._site_id,
                 attempt.lane_id,
                 info,
-                subject=current.subject(credential.key) if current else None,
+                subject=find_subject(sql, current, credential.key, history) if current else None,
                 history=history,
                 exposure=self._exposure(sql, attempt.day_start_ms),
                 box_id=self._box_id,
+                is_key_withdrawn=is_withdrawn(sql, credential.key_id),
             )
-        ticket = current.ticket(credential.key) if current else None
+        ticket = find_ticket(sql, current, credential.key, history)
         return Facts(
             self._site_id,
             attempt.lane_id,
             info,
-            product=_product(current, ticket.product if ticket else _product_of(credential)),
+            product=find_product(sql, current, ticket.product if ticket else _product_of(credential)),
             ticket=ticket,
             history=history,
             exposure=self._exposure(sql, attempt.day_start_ms) if ticket is None else Exposure(),
             box_id=self._box_id,
+            is_key_withdrawn=isinstance(credential, TicketCode) and is_withdrawn(sql, credential.key_id),
         )
 
     def _exposure(self, sql: sqlite3.Connection, since_ms: int) -> Exposure:
@@ -169,10 +174,6 @@ def _key(attempt: Attempt) -> bytes:
 
 def _product_of(credential: Credential) -> str:
     return credential.product if isinstance(credential, TicketCode) else ""
-
-
-def _product(current: ListFile | None, code: str) -> Product | None:
-    return current.product(code) if current and code else None
 
 
 def _history(sql: sqlite3.Connection, key: bytes, watermarks: dict[str, int]) -> History:

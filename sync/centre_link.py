@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from admission.keys import SigningKey
+from sync.changes import ChangeFeed
 from sync.downlink import Downlink
 from sync.mqtt import Broker, Message, MqttLink
 from sync.protocol import BoxTopics, Health, Presence, encode_json
@@ -33,19 +34,21 @@ class CentreLink:
         identity: BoxIdentity,
         outbox: Outbox,
         downlink: Downlink,
+        changes: ChangeFeed,
         health: Callable[[], Awaitable[Health]],
         wall_ms: Callable[[], int],
         random: Callable[[], float],
     ) -> None:
         self._identity = identity
         self._downlink = downlink
+        self._changes = changes
         self._health = health
         self._wall_ms = wall_ms
         self._due = asyncio.Event()
         topics = identity.topics
         self._mqtt = MqttLink(
             broker,
-            subscriptions=(topics.receipt, topics.manifest),
+            subscriptions=(topics.receipt, topics.manifest, topics.changes),
             on_message=self._dispatch,
             on_up=self._on_up,
             random=random,
@@ -61,7 +64,8 @@ class CentreLink:
     @property
     def problems(self) -> list[str]:
         """What is wrong with the conversation, for people."""
-        return [text for text in (self._uplink.problem, self._downlink.problem) if text]
+        parts = (self._uplink, self._downlink, self._changes)
+        return [part.problem for part in parts if part.problem]
 
     def wake(self) -> None:
         """Something was committed: send it."""
@@ -78,18 +82,22 @@ class CentreLink:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._uplink.run())
             tasks.create_task(self._downlink.run())
+            tasks.create_task(self._changes.run())
             tasks.create_task(self._beat())
             tasks.create_task(self._mqtt.run())
 
     def _on_up(self) -> None:
         self._due.set()
         self._uplink.restart()
+        self._changes.ask()
 
     def _dispatch(self, topic: str, payload: bytes) -> None:
         if topic == self._identity.topics.receipt:
             self._uplink.receive(payload)
         elif topic == self._identity.topics.manifest:
             self._downlink.receive(payload)
+        elif topic == self._identity.topics.changes:
+            self._changes.receive(payload)
 
     async def _beat(self) -> None:
         """Publish the birth when the link comes up and the heartbeat while it is."""

@@ -10,10 +10,13 @@ from typing import Protocol
 from admission.envelope import EnvelopeError, KeyFinder
 from sync.fetch import FetchError
 from sync.link import backoff_s
-from sync.protocol import LIST_FORMAT, ListManifest, ProtocolError, decode_manifest
+from sync.protocol import LIST_FORMAT, ListManifest, ProtocolError, decode_manifest, list_etag
 
-Fetch = Callable[[str, Path, int], Awaitable[None]]
-"""Fetches a path of the centre's into a file of exactly so many bytes; FetchError when it cannot."""
+Fetch = Callable[[str, Path, int, str], Awaitable[None]]
+"""Completes a file to exactly so many bytes from a path of the centre's, of the content with an entity tag.
+
+FetchError when it cannot; what it has got so far stays.
+"""
 
 
 class Shelf(Protocol):
@@ -23,18 +26,30 @@ class Shelf(Protocol):
     def version(self) -> int:
         """Version of the list in use, 0 for none."""
 
-    def new_part(self) -> Path:
-        """Return where to put a file that is to be installed."""
+    @property
+    def floor(self) -> int:
+        """The highest version that was ever in use here, also if its file is lost; 0 for none."""
+
+    def new_part(self, name: str) -> Path:
+        """Return where to put a file of that name that is to be installed; parts of other names are thrown away."""
 
     async def install(self, part: Path, version: int, sha256: bytes) -> None:
-        """Check the file and put it in use; ValueError, and nothing changed, when it is not as promised."""
+        """Check the file and put it in use; ValueError, and nothing changed, when it is not as promised.
+
+        The part is gone afterwards, either way.
+        """
 
 
 class Downlink:
     """Keeps the list up to date; whatever cannot be believed is kept out, and `problem` says so."""
 
     def __init__(
-        self, shelf: Shelf, fetch: Fetch, site_id: str, find_key: KeyFinder, random: Callable[[], float]
+        self,
+        shelf: Shelf,
+        fetch: Fetch,
+        site_id: str,
+        find_key: KeyFinder,
+        random: Callable[[], float],
     ) -> None:
         self._shelf = shelf
         self._fetch = fetch
@@ -64,6 +79,9 @@ class Downlink:
             self._refusal = (
                 f"a list was refused: format {manifest.format} is not {LIST_FORMAT}; update this box"
             )
+        elif manifest.version < self._shelf.floor:
+            newest = self._shelf.floor
+            self._refusal = f"a list was refused: this box has had {newest}, and {manifest.version} is older"
         else:
             self._refusal = ""
             self._wanted = manifest
@@ -88,9 +106,9 @@ class Downlink:
         if manifest is None or manifest.version <= self._shelf.version:
             self._failure = ""
             return True
-        part = self._shelf.new_part()
+        part = self._shelf.new_part(f"{manifest.version}-{manifest.sha256.hex()}")
         try:
-            await self._fetch(manifest.path, part, manifest.size_bytes)
+            await self._fetch(manifest.path, part, manifest.size_bytes, list_etag(manifest.sha256))
             await self._shelf.install(part, manifest.version, manifest.sha256)
         except (FetchError, ValueError) as error:
             self._failure = f"list {manifest.version} could not be taken in: {error}"

@@ -1,51 +1,111 @@
-"""Fetching a file from the centre by HTTP."""
+"""Fetching from the centre by HTTP: files that go on where they broke off, and short answers."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import aiohttp
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=10)
 _CHUNK_BYTES = 256 * 1024
+_PAUSE_S = 0.005
+"""A pause after every chunk, each on the disk by then: the ledger's own flushes queue up behind this file's."""
 
 
 class FetchError(Exception):
-    """The file could not be fetched."""
+    """It could not be fetched."""
+
+
+class GoneError(FetchError):
+    """The centre does not have it in this form any more."""
+
+
+class NotFoundError(FetchError):
+    """The centre knows no such path."""
 
 
 class Fetcher:
-    """Fetches files below one base address, with a bearer token if there is one."""
+    """Fetches what is below one base address, with a bearer token if there is one."""
 
     def __init__(self, base_url: str, token: str = "") -> None:
         self._base_url = base_url
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
-    async def fetch(self, path: str, target: Path, size_bytes: int) -> None:
-        """Write the content at `path`, of exactly `size_bytes`, to `target`; FetchError when that fails."""
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=_TIMEOUT, headers=self._headers) as session,
-                session.get(f"{self._base_url}/{path.lstrip('/')}") as response,
-            ):
-                if response.status != 200:
-                    raise FetchError(f"the centre answered {response.status} for {path}")
-                await _save(response.content, target, size_bytes)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise FetchError(f"{path} cannot be fetched: {type(error).__name__} {error}") from error
+    async def fetch(self, path: str, target: Path, size_bytes: int, etag: str) -> None:
+        """Complete `target` to the `size_bytes` at `path` known as `etag`; FetchError when that fails.
+
+        What `target` holds already is taken for its beginning: whoever names it must name no other content alike.
+        """
+        have_bytes = await asyncio.to_thread(_size, target)
+        if have_bytes == size_bytes:
+            return
+        headers = {"Range": f"bytes={have_bytes}-", "If-Range": etag} if 0 < have_bytes < size_bytes else {}
+        async with self._session() as session:
+            try:
+                async with session.get(self._url(path), headers=headers) as response:
+                    if response.status not in (200, 206):
+                        raise FetchError(f"the centre answered {response.status} for {path}")
+                    have_bytes = have_bytes if response.status == 206 else 0
+                    await _save(response.content, target, have_bytes, size_bytes)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise FetchError(f"{path} cannot be fetched: {type(error).__name__} {error}") from error
+
+    async def get(self, path: str, max_bytes: int) -> bytes:
+        """Return the content at `path`; FetchError when it cannot be had: NotFoundError, GoneError for no more."""
+        async with self._session() as session:
+            try:
+                async with session.get(self._url(path)) as response:
+                    if response.status == 404:
+                        raise NotFoundError(f"the centre knows no {path}")
+                    if response.status == 410:
+                        raise GoneError(f"the centre has no {path} any more")
+                    if response.status != 200:
+                        raise FetchError(f"the centre answered {response.status} for {path}")
+                    return await _read(response.content, max_bytes)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise FetchError(f"{path} cannot be fetched: {type(error).__name__} {error}") from error
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(timeout=_TIMEOUT, headers=self._headers)
+
+    def _url(self, path: str) -> str:
+        return f"{self._base_url}/{path.lstrip('/')}"
 
 
-async def _save(content: aiohttp.StreamReader, target: Path, size_bytes: int) -> None:
-    received = 0
-    file = await asyncio.to_thread(target.open, "wb")
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
+    data = b""
+    async for chunk in content.iter_chunked(_CHUNK_BYTES):
+        data += chunk
+        if len(data) > max_bytes:
+            raise FetchError(f"more than {max_bytes} bytes")
+    return data
+
+
+async def _save(content: aiohttp.StreamReader, target: Path, have_bytes: int, size_bytes: int) -> None:
+    """Write what comes behind the first `have_bytes` of `target`, to the disk a little at a time."""
+    file = await asyncio.to_thread(target.open, "r+b" if have_bytes else "wb")
     try:
+        file.seek(have_bytes)
         async for chunk in content.iter_chunked(_CHUNK_BYTES):
-            received += len(chunk)
-            if received > size_bytes:
+            have_bytes += len(chunk)
+            if have_bytes > size_bytes:
                 raise FetchError(f"more than the {size_bytes} bytes that the manifest names")
-            await asyncio.to_thread(file.write, chunk)
+            await asyncio.to_thread(_write, file, chunk)
+            await asyncio.sleep(_PAUSE_S)
     finally:
         await asyncio.to_thread(file.close)
-    if received != size_bytes:
-        raise FetchError(f"{received} bytes instead of the {size_bytes} that the manifest names")
+    if have_bytes != size_bytes:
+        raise FetchError(f"{have_bytes} bytes instead of the {size_bytes} that the manifest names")
+
+
+def _write(file: BinaryIO, chunk: bytes) -> None:
+    file.write(chunk)
+    file.flush()
+    os.fdatasync(file.fileno())

@@ -15,12 +15,15 @@ from typing import Annotated, TypeVar
 import cbor2
 import msgspec
 
+from admission.changes import ListChanges
 from admission.envelope import Context, KeyFinder, seal, unseal
 from admission.keys import SigningKey
 
 ROOT = "sg1"
 MAX_BATCH_BYTES = 4 << 20
-"""A batch that unpacks to more is refused: no honest box makes one."""
+"""A batch that unpacks to more is refused: no honest box makes one. The same holds for changes."""
+CHANGES_PER_MESSAGE = 500
+"""So many rows go into one message of changes: a box reads it without keeping a visitor waiting."""
 LIST_FORMAT = 1
 StoredNumber = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """A number that fits the columns of both sides."""
@@ -79,6 +82,11 @@ class BoxTopics:
         """Where the centre keeps the retained manifest of the site's newest list."""
         return manifest_topic(self.site_id)
 
+    @property
+    def changes(self) -> str:
+        """Where the centre tells what has changed since."""
+        return changes_topic(self.site_id)
+
 
 ALL_BATCHES = tuple(f"{ROOT}/+/+/up/{stream}" for stream in Stream)
 ALL_PRESENCE = f"{ROOT}/+/+/up/presence"
@@ -87,6 +95,21 @@ ALL_PRESENCE = f"{ROOT}/+/+/up/presence"
 def manifest_topic(site_id: str) -> str:
     """Return where the centre keeps the retained manifest of the site's newest list."""
     return f"{ROOT}/{site_id}/down/list"
+
+
+def changes_topic(site_id: str) -> str:
+    """Return where the centre tells the site's boxes what has changed since."""
+    return f"{ROOT}/{site_id}/down/changes"
+
+
+def changes_path(site_id: str, since: int) -> str:
+    """Return the path under which the centre answers with the changes after revision `since`, a page at a time."""
+    return f"/v1/lists/{site_id}/changes?since={since}"
+
+
+def list_etag(sha256: bytes) -> str:
+    """Return the entity tag under which a list's file is served: of its content, so that a download can go on."""
+    return f'"{sha256.hex()}"'
 
 
 def box_of(topic: str) -> BoxTopics:
@@ -192,7 +215,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 class ListManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Names the newest full list of a site: where to fetch it and the one hash it must have.
 
-    `path` is relative to the centre's address; `as_of_s` is the moment up to which the list knows all tickets.
+    `path` is relative to the centre's address; `as_of_s` is the moment up to which the list knows all tickets, and
+    `revision` that of the newest change it holds.
     """
 
     format: int
@@ -202,6 +226,7 @@ class ListManifest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: bytes
     size_bytes: int
     path: str
+    revision: int = 0
 
 
 _T = TypeVar("_T")
@@ -209,19 +234,22 @@ _T = TypeVar("_T")
 
 def encode_batch(batch: Batch, key: SigningKey) -> bytes:
     """Return `batch` signed by the box and compressed."""
-    return zlib.compress(seal(_to_cbor(batch), key, Context.LEDGER), level=1)
+    return _pack(seal(_to_cbor(batch), key, Context.LEDGER))
 
 
 def decode_batch(message: bytes, find_key: KeyFinder) -> Batch:
     """Return the batch in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
-    unpacker = zlib.decompressobj()
-    try:
-        envelope = unpacker.decompress(message, MAX_BATCH_BYTES)
-    except zlib.error as error:
-        raise ProtocolError(f"the batch does not unpack: {error}") from error
-    if not unpacker.eof:
-        raise ProtocolError(f"the batch is cut short or larger than {MAX_BATCH_BYTES} bytes")
-    return _from_cbor(unseal(envelope, find_key, Context.LEDGER).payload, Batch)
+    return _from_cbor(unseal(_unpack(message), find_key, Context.LEDGER).payload, Batch)
+
+
+def encode_changes(changes: ListChanges, key: SigningKey) -> bytes:
+    """Return `changes` signed by the centre's list key and compressed."""
+    return _pack(seal(_to_cbor(changes), key, Context.LIST))
+
+
+def decode_changes(message: bytes, find_key: KeyFinder) -> ListChanges:
+    """Return the changes in `message`; ProtocolError or EnvelopeError when they cannot be believed."""
+    return _from_cbor(unseal(_unpack(message), find_key, Context.LIST).payload, ListChanges)
 
 
 def encode_manifest(manifest: ListManifest, key: SigningKey) -> bytes:
@@ -262,6 +290,21 @@ def decode_receipt(message: bytes) -> Receipt:
 def decode_presence(message: bytes) -> Presence:
     """Return the presence in `message`; ProtocolError when it is none."""
     return _from_json(message, Presence)
+
+
+def _pack(envelope: bytes) -> bytes:
+    return zlib.compress(envelope, level=1)
+
+
+def _unpack(message: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    try:
+        envelope = unpacker.decompress(message, MAX_BATCH_BYTES)
+    except zlib.error as error:
+        raise ProtocolError(f"the batch does not unpack: {error}") from error
+    if not unpacker.eof:
+        raise ProtocolError(f"the batch is cut short or larger than {MAX_BATCH_BYTES} bytes")
+    return envelope
 
 
 def _to_cbor(message: msgspec.Struct) -> bytes:

@@ -62,6 +62,7 @@ def import_kinds(policy: Policy, hash_key: bytes, *, allow_demo_keys: bool) -> M
         "refunds": _refunds(hash_key),
         "statuses": _statuses(hash_key),
         "groups": _groups(times),
+        "group-removals": _group_removals(),
         "credit-lines": _credit_lines(times),
         "boxes": _boxes(sites, allow_demo_keys=allow_demo_keys),
     }
@@ -132,6 +133,17 @@ def _groups(times: Times) -> Kind:
     return Kind(Layout(fields, record, ("key", "group_id")), memberships, _no_check)
 
 
+def _group_removals() -> Kind:
+    """Take subjects out of groups: their rows stay and cover no time, so that every box hears of it."""
+
+    def record(values: Mapping[str, Any]) -> Record:
+        key = subject_key(values["subject"])
+        return {"key": key, "group_id": values["group"], "from_s": 0, "until_s": 0}
+
+    fields = (Field("subject", text()), Field("group", text()))
+    return Kind(Layout(fields, record, ("key", "group_id")), memberships, _check_member)
+
+
 def _credit_lines(times: Times) -> Kind:
     def record(values: Mapping[str, Any]) -> Record:
         return {
@@ -199,6 +211,11 @@ def _check_tickets(connection: Connection, rows: Sequence[ReadRow], known: Known
 def _check_known(_connection: Connection, rows: Sequence[ReadRow], known: Known) -> Iterator[Problem]:
     unknown = (row for row in rows if (row.record["key"],) not in known)
     return (problem(row, "code", "no such ticket") for row in unknown)
+
+
+def _check_member(_connection: Connection, rows: Sequence[ReadRow], known: Known) -> Iterator[Problem]:
+    unknown = (row for row in rows if (row.record["key"], row.record["group_id"]) not in known)
+    return (problem(row, "group", "the subject is not in it") for row in unknown)
 
 
 def _check_refunds(connection: Connection, rows: Sequence[ReadRow], known: Known) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Routes that serve lists, the console and the health probe."""
+"""Routes that serve the console and the health probe."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 from aiohttp import web
 from sqlalchemy import select
 
-from central.publishing import list_path
-from central.schema import lists, store_facts
+from central.schema import store_facts
 from central.web.centre import Centre
-from central.web.errors import ApiError, json_response
+from central.web.errors import json_response
 
 _CONSOLE = Path(__file__).parent.parent / "console"
 _CONSOLE_HEADERS = {
@@ -25,7 +24,7 @@ _CONSOLE_HEADERS = {
 
 
 class FileRoutes:
-    """Lists for the boxes, the console's page, and whether the centre is well."""
+    """The console's page, and whether the centre is well."""
 
     def __init__(self, centre: Centre) -> None:
         self._centre = centre
@@ -36,7 +35,6 @@ class FileRoutes:
             web.get("/", self._console),
             web.get("/console/{name:(console.css|console.js|icon.svg)}", self._console),
             web.get("/healthz", self._health),
-            web.get(r"/v1/lists/{site}/{version:\d{1,18}}", self._list),
         ]
 
     async def _console(self, request: web.Request) -> web.FileResponse:
@@ -46,13 +44,3 @@ class FileRoutes:
     async def _health(self, request: web.Request) -> web.Response:
         await self._centre.store.run(lambda connection: connection.execute(select(store_facts.c.name)).all())
         return json_response({"ok": True})
-
-    async def _list(self, request: web.Request) -> web.FileResponse:
-        site_id, version = request.match_info["site"], int(request.match_info["version"])
-        query = select(lists.c.sha256).where(lists.c.site_id == site_id, lists.c.version == version)
-        digest = await self._centre.store.read(lambda connection: connection.scalar(query))
-        path = list_path(self._centre.lists, site_id, version)
-        if digest is None or not path.exists():
-            raise ApiError(404, "not_found", "no such list; the newest manifest names the one to fetch")
-        headers = {"Content-Type": "application/vnd.sqlite3", "Cache-Control": "private, immutable"}
-        return web.FileResponse(path, headers=headers)

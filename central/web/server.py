@@ -10,6 +10,8 @@ from central.web.centre import Centre
 from central.web.errors import errors_middleware
 from central.web.files import FileRoutes
 from central.web.imports import ImportRoutes
+from central.web.keys import KeyRoutes
+from central.web.lists import ListRoutes
 from central.web.reports import ReportRoutes
 from central.web.tickets import TicketRoutes
 
@@ -21,6 +23,6 @@ def make_app(centre: Centre, http: HttpTable) -> web.Application:
     """Return the application that serves `centre`."""
     middlewares = (errors_middleware, auth_middleware(http))
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
-    for routes in (TicketRoutes(centre), ImportRoutes(centre), ReportRoutes(centre), FileRoutes(centre)):
-        app.add_routes(routes.routes())
+    for kind in (TicketRoutes, KeyRoutes, ImportRoutes, ReportRoutes, ListRoutes, FileRoutes):
+        app.add_routes(kind(centre).routes())
     return app

@@ -27,6 +27,7 @@ export const REASONS = {
   UNLISTED_CODE: ["未收录", "unlisted code"],
   UNLISTED_LIMIT: ["脱机限额", "floor limit"],
   UNKNOWN_PRODUCT: ["未知票种", "unknown product"],
+  KEY_WITHDRAWN: ["签发密钥已停用", "key withdrawn"],
   CREDIT_DATA_OLD: ["授信过旧", "credit data old"],
   CREDIT_OFFLINE_LIMIT: ["授信脱机限额", "credit floor limit"],
   LANE_NOT_READY: ["通道未就绪", "lane not ready"],

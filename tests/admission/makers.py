@@ -135,10 +135,19 @@ def facts(
     subject: SubjectRights | None = None,
     history: History | None = None,
     exposure: Exposure | None = None,
+    is_key_withdrawn: bool = False,
 ) -> Facts:
     """Facts at the test lane."""
     return Facts(
-        site_id, LANE, current_list, product, ticket, subject, history or History(), exposure or Exposure()
+        site_id,
+        LANE,
+        current_list,
+        product,
+        ticket,
+        subject,
+        history or History(),
+        exposure or Exposure(),
+        is_key_withdrawn=is_key_withdrawn,
     )
 
 

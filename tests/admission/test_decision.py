@@ -72,6 +72,7 @@ def history(*uses: Any, closings: Sequence[Any] = (), watermark: int = 0) -> His
 ABANDONED = [closing(1, Outcome.ABANDONED)]
 LISTED = [
     Case("never used", Reason.TICKET, facts(ticket=ticket())),
+    Case("of a withdrawn key", Reason.TICKET, facts(ticket=ticket(), is_key_withdrawn=True)),
     Case("one of two left", Reason.TICKET, facts(ticket=ticket(quantity=2, used=1))),
     Case("one used here, one left", Reason.TICKET, facts(ticket=ticket(quantity=2), history=history(use()))),
     Case("abandoned here", Reason.TICKET, facts(ticket=ticket(), history=history(use(), closings=ABANDONED))),
@@ -154,6 +155,12 @@ def test_a_used_ticket_tells_staff_where_and_when() -> None:
 EARLY = replace(VALIDITY, issued_s=LIST.as_of_s - 1)
 UNLISTED = [
     Case("sold since the list was made", Reason.UNLISTED_TICKET, facts()),
+    Case("of a withdrawn key", Reason.KEY_WITHDRAWN, facts(is_key_withdrawn=True)),
+    Case(
+        "of a withdrawn key, on a box without a list",
+        Reason.KEY_WITHDRAWN,
+        facts(current_list=None, is_key_withdrawn=True),
+    ),
     Case("one below the floor limit", Reason.UNLISTED_TICKET, facts(exposure=Exposure(unlisted=2))),
     Case("other risks do not count", Reason.UNLISTED_TICKET, facts(exposure=Exposure(0, 99, 99))),
     Case("abandoned here", Reason.UNLISTED_TICKET, facts(history=history(use(), closings=ABANDONED))),

@@ -70,7 +70,7 @@ async def test_list_holds_rights_and_counters(store: Store, tmp_path: Path) -> N
     await store.run(populate)
     await build(store, tmp_path / "list.sqlite")
     assert read(tmp_path / "list.sqlite") == {
-        "meta": [("as_of_s", NOW_S), ("site_id", "fairy"), ("version", 7)],
+        "meta": [("as_of_s", NOW_S), ("revision", 0), ("site_id", "fairy"), ("version", 7)],
         "watermarks": [("fairy-1", 5)],
         "products": [("DAY", "日票", "Day", "[]")],
         "tickets": [
@@ -80,6 +80,7 @@ async def test_list_holds_rights_and_counters(store: Store, tmp_path: Path) -> N
         "memberships": [(SUBJECT, "good", 0, NOW_S + 1)],
         "free_visits": [(SUBJECT, "first@fairy", 1)],
         "credit_lines": [(SUBJECT, 20000, 9000, 5000, NOW_S + 1, 1)],
+        "withdrawn_keys": [],
     }
 
 

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from admission.changes import ListChanges
 from admission.events import Incident
 from admission.tickets import Outcome
 from offline_cache.database import Database
 from offline_cache.journal import Outbox, append
 from offline_cache.lists import ListShelf
+from offline_cache.overlay import Overlay
 from sync import centre_link as centre_link_module
 from sync.centre_link import BoxIdentity, CentreLink
+from sync.changes import ChangeFeed
 from sync.downlink import Downlink
 from sync.mqtt import Broker
 from sync.protocol import (
@@ -30,6 +33,7 @@ from sync.protocol import (
     Stream,
     decode_batch,
     decode_presence,
+    encode_changes,
     encode_json,
     encode_manifest,
 )
@@ -78,9 +82,13 @@ async def opened_box(folder: Path, port: int) -> AsyncIterator[Box]:
     shelf = ListShelf(folder / "lists", SITE, database)
     library: dict[str, bytes] = {}
 
-    async def fetch(path: str, target: Path, size_bytes: int) -> None:
+    async def fetch(path: str, target: Path, size_bytes: int, etag: str) -> None:
         assert len(library[path]) == size_bytes
         await asyncio.to_thread(target.write_bytes, library[path])
+
+    async def get(path: str, max_bytes: int) -> bytes:
+        nothing = ListChanges(site_id=SITE, from_revision=0, to_revision=0, as_of_s=1)
+        return encode_changes(nothing, LIST_KEY)
 
     async def health() -> Health:
         backlog = await outbox.backlog()
@@ -94,6 +102,7 @@ async def opened_box(folder: Path, port: int) -> AsyncIterator[Box]:
         BoxIdentity(TOPICS, BOX_KEY, SESSION),
         outbox,
         Downlink(shelf, fetch, SITE, find_key, lambda: 0.0),
+        ChangeFeed(Overlay(SITE, database, lambda: shelf.revision), get, SITE, find_key, lambda: 0.0),
         health,
         lambda: NOW_MS,
         lambda: 0.0,

@@ -29,6 +29,7 @@ from tests.support.waiting import until
 
 LIST_KEY = signing_key(7)
 TOKEN = "token-for-lists-0001"
+TAG = '"tag"'
 
 
 @dataclass(slots=True)
@@ -261,7 +262,7 @@ async def test_fetched_bytes_are_the_servers(tmp_path: Path, library: tuple[Libr
     """A file arrives byte for byte, with the token that the box was given."""
     data = hashlib.sha256(b"seed").digest() * 40_000
     library[0].files["/v1/lists/1"] = data
-    await Fetcher(library[1], TOKEN).fetch("v1/lists/1", tmp_path / "part", len(data))
+    await Fetcher(library[1], TOKEN).fetch("v1/lists/1", tmp_path / "part", len(data), TAG)
     assert (tmp_path / "part").read_bytes() == data
     assert library[0].tokens == [f"Bearer {TOKEN}"]
 
@@ -281,7 +282,7 @@ async def test_fetch_that_cannot_be_as_promised_fails(
     """Whatever is not exactly the promised bytes is a FetchError that says why."""
     library[0].files["/v1/lists/1"] = b"ten bytes!"
     with pytest.raises(FetchError, match=words):
-        await Fetcher(library[1]).fetch(path, tmp_path / "part", size_bytes)
+        await Fetcher(library[1]).fetch(path, tmp_path / "part", size_bytes, TAG)
 
 
 async def test_centre_that_is_not_there_is_a_fetch_error(
@@ -289,7 +290,7 @@ async def test_centre_that_is_not_there_is_a_fetch_error(
 ) -> None:
     """Nobody at the address, and no disk to write to, are both FetchErrors."""
     with pytest.raises(FetchError, match="cannot be fetched"):
-        await Fetcher("http://127.0.0.1:9").fetch("/v1/lists/1", tmp_path / "part", 1)
+        await Fetcher("http://127.0.0.1:9").fetch("/v1/lists/1", tmp_path / "part", 1, TAG)
     library[0].files["/v1/lists/1"] = b"1"
     with pytest.raises(FetchError, match="cannot be fetched"):
-        await Fetcher(library[1]).fetch("/v1/lists/1", tmp_path / "missing" / "part", 1)
+        await Fetcher(library[1]).fetch("/v1/lists/1", tmp_path / "missing" / "part", 1, TAG)

@@ -1,0 +1,83 @@
+"""What the box knows of a right: the full list's row, or the one that changed since.
+
+Counters are the full list's alone. A right that only a change has told of has none, so all uses that this box knows
+count for it, whichever of them the list's watermarks include.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from admission.entitlements import CreditLine, Membership, SubjectRights
+from admission.tickets import Basis, History, Product, Ticket, read_status
+from offline_cache.lists import ListFile
+
+
+def find_ticket(
+    sql: sqlite3.Connection, current: ListFile | None, key: bytes, history: History
+) -> Ticket | None:
+    """Return the ticket under `key` as it is now, or None."""
+    listed = current.ticket(key) if current else None
+    row = sql.execute(
+        "SELECT status, product, quantity, refunded, valid_from_s, valid_until_s"
+        " FROM changed_tickets WHERE key = ? AND revision > ?",
+        (key, _revision(current)),
+    ).fetchone()
+    if row is None:
+        return listed
+    status, product, quantity, refunded, from_s, until_s = row
+    used = listed.used if listed else history.counted(Basis.TICKET)
+    return Ticket(read_status(status), product, quantity, refunded, used, from_s, until_s)
+
+
+def find_product(sql: sqlite3.Connection, current: ListFile | None, code: str) -> Product | None:
+    """Return the product as it is now, or None."""
+    row = sql.execute(
+        "SELECT code, name_zh, name_en, site_ids FROM changed_products WHERE code = ? AND revision > ?",
+        (code, _revision(current)),
+    ).fetchone()
+    if row is None:
+        return current.product(code) if current and code else None
+    return Product(row[0], row[1], row[2], frozenset(json.loads(row[3])))
+
+
+def find_subject(sql: sqlite3.Connection, current: ListFile, key: bytes, history: History) -> SubjectRights:
+    """Return everything that is known of the subject now; empty when nothing is."""
+    listed = current.subject(key)
+    return SubjectRights(
+        memberships=_memberships(sql, current, key, listed),
+        free_visits_used=listed.free_visits_used,
+        credit_line=_credit_line(sql, current, key, listed, history),
+    )
+
+
+def _memberships(
+    sql: sqlite3.Connection, current: ListFile, key: bytes, listed: SubjectRights
+) -> tuple[Membership, ...]:
+    """Return the places in groups; a removed one is a row that covers no time."""
+    rows = sql.execute(
+        "SELECT group_id, from_s, until_s FROM changed_memberships WHERE key = ? AND revision > ?",
+        (key, current.revision),
+    ).fetchall()
+    changed = {row[0]: Membership(*row) for row in rows}
+    kept = (member for member in listed.memberships if member.group not in changed)
+    return (*kept, *(member for member in changed.values() if member.from_s < member.until_s))
+
+
+def _credit_line(
+    sql: sqlite3.Connection, current: ListFile, key: bytes, listed: SubjectRights, history: History
+) -> CreditLine | None:
+    row = sql.execute(
+        "SELECT limit_fen, per_visit_fen, until_s FROM changed_credit_lines WHERE key = ? AND revision > ?",
+        (key, current.revision),
+    ).fetchone()
+    line = listed.credit_line
+    if row is None:
+        return line
+    outstanding_fen = line.outstanding_fen if line else history.counted_fare_fen(Basis.CREDIT_LINE)
+    return CreditLine(row[0], row[1], outstanding_fen, row[2])
+
+
+def _revision(current: ListFile | None) -> int:
+    return current.revision if current else 0
