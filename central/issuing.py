@@ -59,7 +59,8 @@ class SoldTicket:
 
 def sale_id_of(idempotency_key: str) -> bytes:
     """Return under which id the sale with the client's key is stored."""
-    return blake2b(idempotency_key.encode(), digest_size=16, person=b"sg sale").digest()
+    name = idempotency_key.encode(errors="surrogateescape")  # a header's very bytes, UTF-8 or not
+    return blake2b(name, digest_size=16, person=b"sg sale").digest()
 
 
 def sell(

@@ -94,7 +94,7 @@ def words(known: frozenset[str]) -> Reader:
         given = raw.split() if isinstance(raw, str) else raw
         if not isinstance(given, list) or not given:
             raise FieldError("not one or more words")
-        unknown = [str(word) for word in given if word not in known]
+        unknown = [str(word) for word in given if not (isinstance(word, str) and word in known)]
         if unknown:
             raise FieldError(f"{unknown[0]} is not one of {', '.join(sorted(known))}")
         return sorted(set(given))

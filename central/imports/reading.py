@@ -92,7 +92,7 @@ def json_rows(data: bytes) -> list[RawRow]:
     """Return the rows of a JSON array of objects, bare or as `rows` of an object; FileError when it is none."""
     try:
         given = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileError(f"the file is not JSON: {error}") from error
     rows = given.get("rows") if isinstance(given, dict) else given
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

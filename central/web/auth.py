@@ -34,4 +34,5 @@ def _bearer(request: web.Request) -> str:
 
 
 def _is(given: str, token: str) -> bool:
-    return bool(token) and hmac.compare_digest(given.encode(), token.encode())
+    # The header's very bytes: what is not UTF-8 comes in surrogates.
+    return bool(token) and hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode())

@@ -41,7 +41,7 @@ async def read_json(request: web.Request, kind: type[_T]) -> _T:
         raise ApiError(415, "not_json", "the body must be application/json")
     try:
         return msgspec.json.decode(await request.read(), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         found = _UNKNOWN.search(str(error)) or _PLACE.search(str(error))
         raise ApiError(422, "invalid_request", str(error), found[1] if found else "") from error
 
@@ -53,6 +53,11 @@ async def errors_middleware(request: web.Request, handler: Handler) -> web.Strea
         return await handler(request)
     except ApiError as error:
         return json_response(error.body, error.status)
+    except web.RequestPayloadError:
+        message = "the body is not what Content-Encoding or Transfer-Encoding says"
+        response = json_response({"error": {"code": "bad_request", "message": message}}, 400)
+        response.force_close()  # where the next request would begin is not known
+        return response
     except web.HTTPException as error:
         if error.status < 400:
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from central.reports import Wanted, admissions, conflict_rows, refusals
@@ -9,6 +11,7 @@ from central.summary import summary
 from central.web.centre import Centre
 from central.web.errors import ApiError, json_response
 
+_KEY = re.compile(r"[0-9A-Fa-f]{32}")
 _DEFAULT_LIMIT = 100
 _MAX_LIMIT = 10_000
 
@@ -52,10 +55,9 @@ class ReportRoutes:
 def _wanted(request: web.Request) -> Wanted:
     """Return what `key` (hex), `since` (UTC milliseconds) and `limit` ask for."""
     text = request.query.get("key")
-    try:
-        key = None if text is None else bytes.fromhex(text)
-    except ValueError:
-        raise ApiError(422, "invalid_request", "a key is written in hex", "key") from None
+    if text is not None and not _KEY.fullmatch(text):
+        raise ApiError(422, "invalid_request", "a key has 32 hex digits", "key")
+    key = None if text is None else bytes.fromhex(text)
     since_ms = _number(request, "since", 0, 1 << 60)
     return Wanted(key, since_ms, _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT))
 
