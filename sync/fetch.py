@@ -90,19 +90,22 @@ async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
 
 async def _save(content: aiohttp.StreamReader, target: Path, have_bytes: int, size_bytes: int) -> None:
     """Write what comes behind the first `have_bytes` of `target`, to the disk a little at a time."""
-    file = await asyncio.to_thread(target.open, "r+b" if have_bytes else "wb")
-    try:
-        file.seek(have_bytes)
+    with _opened(target, have_bytes) as file:
         async for chunk in content.iter_chunked(_CHUNK_BYTES):
             have_bytes += len(chunk)
             if have_bytes > size_bytes:
                 raise FetchError(f"more than the {size_bytes} bytes that the manifest names")
             await asyncio.to_thread(_write, file, chunk)
             await asyncio.sleep(_PAUSE_S)
-    finally:
-        await asyncio.to_thread(file.close)
     if have_bytes != size_bytes:
         raise FetchError(f"{have_bytes} bytes instead of the {size_bytes} that the manifest names")
+
+
+def _opened(target: Path, have_bytes: int) -> BinaryIO:
+    """Open the file behind its first bytes, here and now: what is cancelled while it waits would leave it open."""
+    file = target.open("r+b" if have_bytes else "wb")
+    file.seek(have_bytes)
+    return file
 
 
 def _write(file: BinaryIO, chunk: bytes) -> None:

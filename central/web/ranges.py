@@ -25,13 +25,15 @@ async def send_file(request: web.Request, path: Path, etag: str, content_type: s
     response.content_type = content_type
     response.content_length = stop - start
     await response.prepare(request)
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
+    with _opened(path) as file:
         await _send(response, file, start, stop)
-    finally:
-        await asyncio.to_thread(file.close)
     await response.write_eof()
     return response
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open the file, here and now: a client that hangs up cancels what waits, and would leave it open."""
+    return path.open("rb")
 
 
 async def _send(response: web.StreamResponse, file: BinaryIO, start: int, stop: int) -> None:
