@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -64,7 +64,7 @@ class Casting:
 
     async def stories(self, counts: dict[str, int]) -> list[Story]:
         """Return as many stories of each kind as wanted."""
-        makers: dict[str, Callable[[int], object]] = {
+        makers: dict[str, Callable[[int], Awaitable[list[Story]]]] = {
             "valid": self._valid,
             "used": self._used,
             "copy": self._copy,
@@ -84,7 +84,7 @@ class Casting:
         }
         found: list[Story] = []
         for kind, count in counts.items():
-            found += await makers[kind](count)  # type: ignore[misc]
+            found += await makers[kind](count)
         return found
 
     async def _sell(self, count: int, product: str = "DAY1", first: int = -1, last: int = 1) -> list[Sold]:

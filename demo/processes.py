@@ -54,6 +54,7 @@ class Child:
         self._wants_stdout = wants_stdout
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -62,16 +63,19 @@ class Child:
         return process.pid if process and process.returncode is None else None
 
     async def start(self) -> None:
-        """Start it once."""
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE if self._wants_stdout else log,
-                stderr=log,
-                start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
-            )
-        self.starts += 1
+        """Start it once; StartError when it runs already."""
+        async with self._starting:
+            if self.pid is not None:
+                raise StartError(f"{self.name} runs already, as process {self.pid}")
+            with self._log.open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE if self._wants_stdout else log,
+                    stderr=log,
+                    start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
+                )
+            self.starts += 1
 
     async def first_line(self, timeout_s: float) -> str:
         """Return the first line it prints; StartError when it prints none in time."""
@@ -98,7 +102,8 @@ class Child:
     async def stop(self) -> None:
         """Ask it to end, and make it when it does not."""
         if self._keeper is not None:
-            self._keeper.cancel()
+            async with self._starting:  # a start that is cancelled halfway would leave a process nobody knows
+                self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
         process = self._process
