@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from admission.reasons import Reason, Verdict
@@ -160,7 +161,19 @@ def _allowed(visit: Visit, earlier: Sequence[Visit], troubles: Troubles) -> set[
         if troubles.could_not_know(before.facts, visit.facts):
             # Admitted as the visit before was; or how that ended is not known here.
             allowed |= {*before.guest.expected, ("DENY", "ALREADY_USED")}
+    if any(_went_on(later, before) for later, before in pairwise(earlier)):
+        # Two visits shared one admission, as the passage of the first was not seen: one use fewer is spent.
+        allowed |= set(earlier[0].guest.expected)
     return allowed
+
+
+def _went_on(visit: Visit, before: Visit) -> bool:
+    """Whether the gate took the visit for the one before, which an agent's death had left open."""
+    opened, opened_before = (
+        {fact["admission_id"] for fact in seen.facts if fact["what"] == "released"}
+        for seen in (visit, before)
+    )
+    return bool(opened & opened_before)
 
 
 def _judge_admissions(

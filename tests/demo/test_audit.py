@@ -301,6 +301,25 @@ def test_visitor_in_flight_may_be_let_in_again() -> None:
     assert counts(day)["wrong"] == 2
 
 
+def test_visit_that_went_on_with_the_one_before_spends_nothing() -> None:
+    """Then the third may be let in as the second should have been; not so if the second was let in for itself."""
+    day = Day()
+    day.admit("line", Basis.CREDIT_LINE, "CREDIT_LINE", fare_fen=5000)
+    first = [fact for fact in day.facts if fact["what"] in ("released", "passed", "closed")]
+    day.kills_ms = [day.fact("line", "passed")["t_ms"]]
+    day.guests.append(replace(day.guests[0], id="second", follows="line"))
+    later = {"visitor": "second", "t_ms": day.kills_ms[0] + 2_000}
+    gone_on = day.fact("line", "verdict") | later | {"reason": "RESUMED"}
+    day.facts += [gone_on, *(fact | later for fact in first)]
+    day.admit("other", Basis.CREDIT_LINE, "CREDIT_LINE", fare_fen=5000)
+    day.guests[-1] = replace(day.guests[-1], follows="second", expected=(("DENY", "NO_CREDIT"),))
+    assert counts(day)["wrong"] == 0
+    for fact in day.facts:
+        if fact["visitor"] == "second" and "admission_id" in fact:
+            fact["admission_id"] = admission("back")
+    assert counts(day)["wrong"] == 1
+
+
 def test_witness_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:
     """A line that was being written when the witness was stopped is no fact."""
     log = tmp_path / "witness.jsonl"
