@@ -49,17 +49,24 @@ async def read_json(request: web.Request, kind: type[_T]) -> _T:
 @web.middleware
 async def errors_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer errors of the API, and aiohttp's own, in the API's form."""
+    if request.can_read_body and request.headers.get("Content-Encoding", "identity") != "identity":
+        # aiohttp never wakes the reader of a compressed body that ends early
+        return _last_response(415, "encoded_body", "send the body without Content-Encoding")
     try:
         return await handler(request)
     except ApiError as error:
         return json_response(error.body, error.status)
     except web.RequestPayloadError:
-        message = "the body is not what Content-Encoding or Transfer-Encoding says"
-        response = json_response({"error": {"code": "bad_request", "message": message}}, 400)
-        response.force_close()  # where the next request would begin is not known
-        return response
+        return _last_response(400, "bad_request", "the body is not what Transfer-Encoding says")
     except web.HTTPException as error:
         if error.status < 400:
             raise
         code = error.reason.lower().replace(" ", "_")
         return json_response({"error": {"code": code, "message": error.reason}}, error.status)
+
+
+def _last_response(status: int, code: str, message: str) -> web.Response:
+    """Return an error that ends the connection: where the next request would begin is not known."""
+    response = json_response({"error": {"code": code, "message": message}}, status)
+    response.force_close()
+    return response

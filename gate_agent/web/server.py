@@ -133,11 +133,18 @@ class WebServer:
 @web.middleware
 async def _uniform_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer aiohttp's own errors in the form of ours."""
+    if request.can_read_body and request.headers.get("Content-Encoding", "identity") != "identity":
+        # aiohttp never wakes the reader of a compressed body that ends early
+        response = _error(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "encoded_body", "send the body without Content-Encoding"
+        )
+        response.force_close()
+        return response
     try:
         return await handler(request)
     except web.RequestPayloadError:
         response = _error(
-            HTTPStatus.BAD_REQUEST, "bad_request", "the body is not what its encoding headers say"
+            HTTPStatus.BAD_REQUEST, "bad_request", "the body is not what Transfer-Encoding says"
         )
         response.force_close()  # where the next request would begin is not known
         return response

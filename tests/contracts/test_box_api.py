@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.central.programs import until
+from tests.central.programs import DEADLINE_S, until
 from tests.contracts.site import CAMERA_LANE, LANES, Caller, Site
 
 pytestmark = pytest.mark.e2e
@@ -65,8 +67,20 @@ def test_scan_that_cannot_be_read_is_refused(box: Caller) -> None:
     assert box.send("POST", "/v1/scans", b"\xff", json_body).error == (400, "bad_request", "")
     for encoding in ("deflate", "gzip"):
         headers = json_body | {"Content-Encoding": encoding}
-        assert box.send("POST", "/v1/scans", b"x", headers).status == 400
+        assert box.send("POST", "/v1/scans", b"x", headers).status in (400, 415)
     assert box.post("/v1/scans", {"lane": "1", "payload": "x" * 5000}).status == 413
+
+
+def test_compressed_scan_is_refused_before_its_body_came(box: Caller) -> None:
+    """Nobody waits for the rest of a body that nobody will read."""
+    connection = HTTPConnection(urlsplit(box.url).netloc, timeout=DEADLINE_S)
+    connection.putrequest("POST", "/v1/scans")
+    for name, value in (("Authorization", f"Bearer {box.token}"), ("Content-Encoding", "deflate")):
+        connection.putheader(name, value)
+    connection.putheader("Content-Length", "1")
+    connection.endheaders()
+    assert connection.getresponse().status == 415
+    connection.close()
 
 
 def test_unknown_lane_is_named(box: Caller) -> None:
