@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from admission.changes import ListChanges, TicketRow, pieces, with_rows
 from admission.codes import TicketCode, Validity
-from admission.decision import Attempt, decide
+from admission.decision import decide
+from admission.facts import Attempt
 from admission.keys import SigningKey, new_signing_key
 from admission.tickets import Outcome, TicketStatus
 from config.policy_file import load_policy

@@ -24,8 +24,8 @@ import zxingcpp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
+from admission.answers import Answer
 from admission.codes import CodeBook, IssuerKey, KeyUse, Validity, issue_ticket_code, parse
-from admission.decision import Answer
 from admission.keys import SigningKey, new_signing_key
 from admission.passage import Signal, State
 from admission.policy import OfflineLimits, Policy

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 from admission.codes import CodeBook, ExternalIssuer, IssuerKey, KeyUse
+from admission.facts import ADMISSION, Direction, LaneClass, LaneTraits
 from admission.keys import PublicKey, read_public_key
 from config.loader import SettingsError, load
 
@@ -116,9 +117,20 @@ class LaneTable(msgspec.Struct, frozen=True, kw_only=True):
     """One channel with a reader and a barrier."""
 
     id: Name
+    lane_class: LaneClass = LaneClass.ORDINARY
+    """Who it is for: ordinary, priority, staffed."""
+    direction: Direction = Direction.ENTRY
+    """Which way it leads: entry, exit."""
+    service: Name = ADMISSION
+    """What lies behind it: admission (the site itself), or a service of its own such as a shuttle or a lift."""
     camera: CameraTable | None = None
     """Leave out for a lane that only foreign readers serve."""
     turnstile: TurnstileTable
+
+    @property
+    def traits(self) -> LaneTraits:
+        """What decisions need to know of the lane."""
+        return LaneTraits(self.lane_class, self.direction, self.service)
 
 
 class WebTable(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from admission.decision import ListInfo
+from admission.facts import ListInfo
 from admission.policy import Policy
 from config.policy_file import load_policy
 from config.settings import (
@@ -281,7 +281,7 @@ class App:
         turnstile = _turnstile(table)
         lane = Lane(
             table.id,
-            rules,
+            replace(rules, lane=table.traits),
             self._store,
             turnstile,
             turnstile,

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from admission.decision import ListInfo
+from admission.facts import ListInfo
 from admission.passage import State
 from admission.tickets import Outcome
 from gate_agent.lane import Lane

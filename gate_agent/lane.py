@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from admission import passage
+from admission.answers import Answer, Decision
 from admission.codes import CodeBook, Credential, Rejected, parse
-from admission.decision import Answer, Attempt, Decision, Facts, decide, refuse
+from admission.decision import decide, refuse
+from admission.facts import ORDINARY_ENTRY, Attempt, Facts, LaneTraits
 from admission.passage import Signal, State
 from admission.policy import Policy
 from admission.reasons import Reason
@@ -44,10 +46,11 @@ class LaneBusyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What tells credentials apart and what decides about them."""
+    """What tells credentials apart, what decides about them, and what the lane is that they are for."""
 
     book: CodeBook
     policy: Policy
+    lane: LaneTraits = ORDINARY_ENTRY
 
 
 class Lane:
@@ -135,7 +138,8 @@ class Lane:
         credential = parse(scan.payload, self._rules.book)
         now_ms = self._clock.wall_ms()
         policy = self._rules.policy
-        attempt = Attempt(credential, self.lane_id, now_ms, policy.day_start_ms(now_ms), policy.version)
+        day_start_ms = policy.day_start_ms(now_ms)
+        attempt = Attempt(credential, self.lane_id, now_ms, day_start_ms, policy.version, self._rules.lane)
         try:
             answer = await self._store.answer(attempt, partial(self._judge, credential, now_ms))
         except Exception as error:

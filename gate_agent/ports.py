@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from admission.decision import Answer, Attempt, Decision, Facts
+from admission.answers import Answer, Decision
+from admission.facts import Attempt, Facts
 from admission.passage import Signal
 from admission.scan import Scan
 from admission.tickets import Outcome

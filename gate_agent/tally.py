@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from admission.decision import Answer
+from admission.answers import Answer
 from admission.reasons import Reason
 from admission.tickets import Outcome
 

@@ -10,8 +10,8 @@ import sqlite3
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from admission.decision import ListInfo
 from admission.entitlements import CreditLine, Membership, SubjectRights
+from admission.facts import ListInfo
 from admission.tickets import Product, Ticket, read_status
 from offline_cache.database import Database
 from offline_cache.journal import get_state, set_state

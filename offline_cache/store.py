@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from admission.answers import Answer, Decision, Spend
 from admission.codes import Credential, CreditCode, Rejected, TicketCode
-from admission.decision import Answer, Attempt, Decision, Exposure, Facts, Spend
 from admission.events import Admitted, Closed, EpochOpened, Incident, Resumed
+from admission.facts import Attempt, Exposure, Facts
 from admission.tickets import Basis, Closing, History, Outcome, Risk, Use
 from offline_cache.database import Database
 from offline_cache.journal import append, get_state, note_refusal, set_state
@@ -84,7 +85,7 @@ class Store:
         current = self._lists.in_use
         info = replace(current.info, changes_as_of_s=changes_as_of_s(sql)) if current else None
         if isinstance(attempt.credential, Rejected):
-            return Facts(self._site_id, attempt.lane_id, info, box_id=self._box_id)
+            return Facts(self._site_id, attempt.lane_id, info, box_id=self._box_id, lane=attempt.lane)
         credential = attempt.credential
         history = _history(sql, credential.key, current.watermarks if current else {})
         if isinstance(credential, CreditCode):
@@ -96,6 +97,7 @@ class Store:
                 history=history,
                 exposure=self._exposure(sql, attempt.day_start_ms),
                 box_id=self._box_id,
+                lane=attempt.lane,
                 is_key_withdrawn=is_withdrawn(sql, credential.key_id),
             )
         ticket = find_ticket(sql, current, credential.key, history)
@@ -108,6 +110,7 @@ class Store:
             history=history,
             exposure=self._exposure(sql, attempt.day_start_ms) if ticket is None else Exposure(),
             box_id=self._box_id,
+            lane=attempt.lane,
             is_key_withdrawn=isinstance(credential, TicketCode) and is_withdrawn(sql, credential.key_id),
         )
 

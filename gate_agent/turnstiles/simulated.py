@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from admission.decision import Answer
+from admission.answers import Answer
 from admission.passage import Signal
 from gate_agent.ports import TurnstileSignal
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from admission.decision import Answer
+from admission.answers import Answer
 from admission.passage import Signal
 from gate_agent.ports import TurnstileLostError, TurnstileSignal
 from sync.link import backoff_s

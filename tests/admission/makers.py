@@ -17,8 +17,8 @@ from admission.codes import (
     TicketCode,
     Validity,
 )
-from admission.decision import Exposure, Facts, ListInfo
 from admission.entitlements import CreditLine, Membership, SubjectRights
+from admission.facts import Exposure, Facts, ListInfo
 from admission.keys import SigningKey, new_signing_key
 from admission.policy import CreditLimits, FreeVisit, OfflineLimits, Policy, Scope, Site
 from admission.tickets import Basis, Closing, History, Outcome, Product, Ticket, TicketStatus, Use

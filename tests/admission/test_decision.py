@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from admission.answers import Decision, Spend
 from admission.codes import Credential, Rejected
-from admission.decision import Decision, Exposure, Facts, Spend, decide, refuse
+from admission.decision import decide, refuse
 from admission.entitlements import CreditLine, Membership, SubjectRights
+from admission.facts import Exposure, Facts
 from admission.policy import CreditLimits, Policy, Scope
 from admission.reasons import Reason, Verdict
 from admission.tickets import Basis, History, Outcome, Risk, TicketStatus

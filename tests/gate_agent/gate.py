@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from admission.answers import Answer
 from admission.codes import issue_credit_code, issue_ticket_code, ticket_key
-from admission.decision import Answer
 from admission.events import (
     Admitted,
     Closed,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from admission.decision import Answer, Attempt, Decision, Facts
+from admission.answers import Answer, Decision
 from admission.events import Resumed
+from admission.facts import Attempt, Facts
 from admission.passage import Signal, State
 from admission.reasons import Reason, Verdict
 from admission.tickets import Outcome

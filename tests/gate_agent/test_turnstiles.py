@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from admission.decision import Answer, Decision
+from admission.answers import Answer, Decision
 from admission.passage import Signal
 from admission.reasons import Reason
 from gate_agent.ports import Indicator, Turnstile, TurnstileLostError, TurnstileSignal

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from admission.decision import ListInfo
+from admission.facts import ListInfo
 from admission.passage import Signal, State
 from gate_agent import lane as lane_module
 from gate_agent.health import BoxView, CameraStatus, Post

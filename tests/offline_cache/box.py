@@ -9,8 +9,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from admission.answers import Answer, Decision
 from admission.codes import Credential, Rejected
-from admission.decision import Answer, Attempt, Decision, Facts, decide
+from admission.decision import decide
+from admission.facts import Attempt, Facts
 from admission.policy import Policy
 from offline_cache.database import Database
 from offline_cache.journal import Outbox

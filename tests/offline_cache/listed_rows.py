@@ -13,6 +13,7 @@ from pathlib import Path
 
 from msgspec.structs import astuple
 
+from admission.answers import Answer, Decision
 from admission.changes import (
     CreditLineRow,
     ListChanges,
@@ -23,7 +24,7 @@ from admission.changes import (
     with_rows,
 )
 from admission.codes import Credential
-from admission.decision import Answer, Attempt, Decision, Facts
+from admission.facts import Attempt, Facts
 from admission.tickets import TicketStatus
 from central.lists import _SCHEMA
 from offline_cache.database import Database

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from admission.decision import ListInfo
+from admission.facts import ListInfo
 from admission.tickets import TicketStatus
 from offline_cache.lists import ListFile, ListRejectedError, ListShelf
 from tests.admission.makers import (

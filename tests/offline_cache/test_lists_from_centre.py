@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, create_engine, insert
 
-from admission.decision import ListInfo
 from admission.entitlements import CreditLine, Membership
+from admission.facts import ListInfo
 from admission.reasons import Reason
 from admission.tickets import Basis, Outcome, Product, Ticket, TicketStatus
 from central.lists import build_list

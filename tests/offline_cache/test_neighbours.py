@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from admission.codes import TicketCode, Validity
-from admission.decision import Exposure, decide
+from admission.decision import decide
 from admission.events import Admitted, Closed, Entry, encode
+from admission.facts import Exposure
 from admission.reasons import Reason
 from admission.tickets import Basis, Outcome, Risk
 from offline_cache.neighbours import Heard, MisnumberedError

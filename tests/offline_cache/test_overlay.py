@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from admission.answers import Decision, Spend
 from admission.changes import CreditLineRow, MembershipRow, Row, TicketRow, WithdrawnKeyRow, pieces
 from admission.codes import CreditCode, TicketCode, Validity
-from admission.decision import Decision, Facts, Spend
 from admission.entitlements import CreditLine, Membership
+from admission.facts import Facts
 from admission.reasons import Reason
 from admission.tickets import Basis, TicketStatus
 from offline_cache.lists import ListRejectedError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from admission.answers import Decision, Spend
 from admission.codes import Rejected, TicketCode
-from admission.decision import Decision, Exposure, Facts, Spend
 from admission.events import (
     Admitted,
     Closed,
@@ -21,6 +21,7 @@ from admission.events import (
     decode_entry,
     decode_refusal,
 )
+from admission.facts import Exposure, Facts
 from admission.reasons import Reason
 from admission.tickets import Basis, Outcome, Risk, is_held
 from tests.admission.makers import (

@@ -12,8 +12,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from admission.answers import Decision, Spend
 from admission.codes import TicketCode, Validity
-from admission.decision import Attempt, Decision, Facts, Spend
+from admission.facts import Attempt, Facts
 from admission.keys import SigningKey, new_signing_key
 from admission.reasons import Reason
 from admission.tickets import Basis, Outcome, Risk

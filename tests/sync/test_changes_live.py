@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from admission.codes import CodeBook, IssuerKey, KeyUse, Rejected, Validity, issue_ticket_code, parse
-from admission.decision import Attempt, decide
+from admission.decision import decide
+from admission.facts import Attempt
 from admission.reasons import Reason
 from admission.tickets import Outcome
 from central.keys import CentreKeys, create_keys

@@ -1,0 +1,50 @@
+"""What a decision says: the reason, the right it spends, and the record behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from admission.reasons import Reason, Verdict
+from admission.tickets import Basis, Risk, Use
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """The right that an admission uses; the use is kept at least until `keep_until_s`."""
+
+    key: bytes
+    basis: Basis
+    keep_until_s: int
+    scope: str = ""
+    quantity: int = 1
+    fare_fen: int = 0
+    risk: Risk = Risk.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to a visitor.
+
+    ADMIT carries either `spend`, a right to be used, or `resumed`, the use whose admission goes on. `unspent` names
+    what would have admitted too and was left for another time.
+    """
+
+    reason: Reason
+    spend: Spend | None = None
+    resumed: Use | None = None
+    unspent: tuple[Basis, ...] = ()
+    detail: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the lane does."""
+        return self.reason.verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A decision that has been recorded, under the number `record`; `admission_id` stands with every ADMIT."""
+
+    decision: Decision
+    record: str
+    admission_id: bytes | None = None
