@@ -42,6 +42,8 @@ class Reason(StrEnum):
     FREE_VISIT_USED = "FREE_VISIT_USED"
     NO_CREDIT = "NO_CREDIT"
     NO_ENTITLEMENT = "NO_ENTITLEMENT"
+    CAPACITY_REACHED = "CAPACITY_REACHED"
+    RESERVED_ONLY = "RESERVED_ONLY"
     NOT_A_TICKET = "NOT_A_TICKET"
     MALFORMED = "MALFORMED"
     UNKNOWN_KEY = "UNKNOWN_KEY"
@@ -229,6 +231,20 @@ WORDINGS: dict[Reason, Wording] = {
         "Please buy a ticket at the ticket office",
         "此凭证在本景区没有可用权益",
         "This credential carries no right at this site",
+    ),
+    Reason.CAPACITY_REACHED: Wording(
+        Verdict.DENY,
+        "景区已满，请稍候或到服务台改期",
+        "The site is full; please wait or ask at the service counter",
+        "已达核定承载量或本机份额已用完；有人离园后可再验",
+        "The approved capacity is reached, or this box's share of it; scan again when visitors have left",
+    ),
+    Reason.RESERVED_ONLY: Wording(
+        Verdict.DENY,
+        "客流高峰，仅限预约入园；请到服务台",
+        "Very busy: reservations only; please ask at the service counter",
+        "红色预警：已预约的可入园，散客暂停",
+        "Red alert: reservations still enter, walk-ups do not",
     ),
     Reason.NOT_A_TICKET: Wording(
         Verdict.DENY,
