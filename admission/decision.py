@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from admission import capacity
 from admission.answers import Decision
 from admission.by_subject import decide_credit_code
 from admission.by_ticket import decide_external_code, decide_ticket_code
+from admission.capacity import CapacityFacts
 from admission.codes import Credential, CreditCode, ExternalCode, Rejected, TicketCode
 from admission.facts import Facts
 from admission.policy import Policy
 from admission.reasons import Reason
-from admission.tickets import Outcome, Use
+from admission.tickets import Basis, Outcome, Use
 
 
 def refuse(rejected: Rejected) -> Decision:
@@ -27,6 +29,10 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
     resumed = _interrupted_use(facts, policy, now_ms)
     if resumed is not None:
         return Decision(Reason.RESUMED, resumed=resumed)
+    return _within_capacity(_decide_right(credential, facts, policy, now_ms), facts)
+
+
+def _decide_right(credential: Credential, facts: Facts, policy: Policy, now_ms: int) -> Decision:
     now_s = now_ms // 1000
     match credential:
         case TicketCode():
@@ -37,6 +43,20 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
             return decide_credit_code(credential, facts, policy, now_ms)
         case _:
             assert_never(credential)
+
+
+def _within_capacity(decision: Decision, facts: Facts) -> Decision:
+    """Return `decision`, or why nobody may enter on it now; whoever has no ticket has reserved nothing."""
+    spend = decision.spend
+    if spend is None or facts.capacity is None:
+        return decision
+    is_reserved = spend.basis is Basis.TICKET
+    full = capacity.refusal(facts.capacity, max(1, spend.quantity), reserved=is_reserved)
+    return decision if full is None else Decision(full, detail=_count(facts.capacity))
+
+
+def _count(known: CapacityFacts) -> str:
+    return f"level {known.level.name}: {known.count.inside} inside, {known.count.today} today"
 
 
 def _interrupted_use(facts: Facts, policy: Policy, now_ms: int) -> Use | None:

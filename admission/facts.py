@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from admission.capacity import CapacityFacts
 from admission.codes import Credential, Rejected
 from admission.entitlements import SubjectRights
 from admission.tickets import History, Product, Ticket
@@ -72,7 +73,8 @@ class Facts:
     """What is known about one credential at one lane; `current_list` is None when the box has no list at all.
 
     `box_id` is whose lane it is: neighbours may have lanes of the same name. None where no neighbours are heard.
-    `is_key_withdrawn` says that the key which signed the credential is no longer trusted.
+    `is_key_withdrawn` says that the key which signed the credential is no longer trusted. `capacity` is None where the
+    site has no limit.
     """
 
     site_id: str
@@ -86,6 +88,7 @@ class Facts:
     box_id: str | None = None
     is_key_withdrawn: bool = False
     lane: LaneTraits = ORDINARY_ENTRY
+    capacity: CapacityFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,7 +234,7 @@ WORDINGS: dict[Reason, Wording] = {
     ),
     Reason.CAPACITY_REACHED: Wording(
         Verdict.DENY,
-        "景区已满，请稍候或到服务台改期",
+        "景区已满，请稍候或到服务台",
         "The site is full; please wait or ask at the service counter",
         "已达核定承载量或本机份额已用完；有人离园后可再验",
         "The approved capacity is reached, or this box's share of it; scan again when visitors have left",

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admission.answers import Decision, Spend
+from admission.capacity import NO_LIMIT, CapacityFacts, CapacityLimits, Headcount
 from admission.codes import Credential, Rejected
 from admission.decision import decide, refuse
 from admission.entitlements import CreditLine, Membership, SubjectRights
@@ -559,6 +560,40 @@ def test_resuming_spends_nothing_and_names_the_latest_admission() -> None:
 # --- every reason, and every answer
 
 
+def _full(inside: int, share: int) -> CapacityFacts:
+    return CapacityFacts(CapacityLimits(max_inside=100), Headcount(inside, 0), Headcount(share, NO_LIMIT))
+
+
+@pytest.mark.parametrize(
+    ("inside", "share", "on_a_ticket", "on_a_free_visit"),
+    [
+        (94, 1, Reason.TICKET, Reason.FREE_VISIT),
+        (95, 1, Reason.TICKET, Reason.RESERVED_ONLY),
+        (100, 1, Reason.CAPACITY_REACHED, Reason.CAPACITY_REACHED),
+        (0, 0, Reason.CAPACITY_REACHED, Reason.CAPACITY_REACHED),
+    ],
+)
+def test_no_right_is_spent_beyond_the_capacity(
+    inside: int, share: int, on_a_ticket: Reason, on_a_free_visit: Reason
+) -> None:
+    """A full site refuses whoever would be admitted, spends nothing, and tells staff how full it is."""
+    known = _full(inside, share)
+    ticket_holder = decide(TICKET_CODE, replace(facts(ticket=ticket()), capacity=known), POLICY, NOW_MS)
+    good_citizen = decide(
+        CREDIT_CODE, replace(facts(subject=subject(memberships=MEMBER)), capacity=known), POLICY, NOW_MS
+    )
+    assert (ticket_holder.reason, good_citizen.reason) == (on_a_ticket, on_a_free_visit)
+    if on_a_ticket is Reason.CAPACITY_REACHED:
+        assert ticket_holder.spend is None
+        assert f"{inside} inside" in ticket_holder.detail
+
+
+def test_a_full_site_says_first_what_is_wrong_with_the_ticket() -> None:
+    """Who would not be admitted anyway hears that, not to wait for room."""
+    spent = replace(facts(ticket=ticket(used=1)), capacity=_full(100, 0))
+    assert decide(TICKET_CODE, spent, POLICY, NOW_MS).reason is Reason.ALREADY_USED
+
+
 def test_a_payload_that_is_no_credential_keeps_its_reason() -> None:
     """And the detail for staff."""
     for reason in (Reason.NOT_A_TICKET, Reason.MALFORMED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE):
@@ -569,7 +604,8 @@ def test_the_tables_reach_every_reason_that_a_credential_can_get() -> None:
     """What is left comes from the payload, the lane or the store."""
     reached = {case.reason for cases in (LISTED, UNLISTED, FREE, CREDIT, INTERRUPTED) for case in cases}
     elsewhere = {Reason.NOT_A_TICKET, Reason.MALFORMED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}
-    elsewhere |= {Reason.LANE_NOT_READY, Reason.STORE_BROKEN, Reason.UNLISTED_CODE}
+    elsewhere |= {Reason.CAPACITY_REACHED, Reason.RESERVED_ONLY, Reason.UNLISTED_CODE}
+    elsewhere |= {Reason.LANE_NOT_READY, Reason.STORE_BROKEN}
     assert reached | elsewhere == set(Reason)
     assert not reached & elsewhere
 
