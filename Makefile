@@ -74,6 +74,8 @@ install:
 	@install -d -m 755 $(SHARE)/scenic-gate/mosquitto $(SHARE)/doc/scenic-gate
 	@install -m 644 config/profiles/lane.toml systemd/central.toml config/policies/default.toml $(SHARE)/scenic-gate
 	@install -m 644 systemd/mosquitto/scenic-gate.conf systemd/mosquitto/scenic-gate.acl $(SHARE)/scenic-gate/mosquitto
+	@install -D -m 644 systemd/grafana/scenic-gate.json $(SHARE)/scenic-gate/grafana/scenic-gate.json
+	@install -D -m 644 systemd/prometheus/scenic-gate.rules.yml $(SHARE)/scenic-gate/prometheus/scenic-gate.rules.yml
 	@install -m 644 docs/INSTALL.md $(SHARE)/doc/scenic-gate
 	@echo "installed below $(DESTDIR)$(PREFIX); docs/INSTALL.md says how to go on"
 

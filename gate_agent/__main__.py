@@ -1,9 +1,10 @@
-"""Command line of the box: `gate-agent run|check|key SETTINGS`."""
+"""Command line of the box: `gate-agent run|check|key|doctor SETTINGS`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from config.loader import SettingsError
 from config.policy_file import load_policy
 from config.settings import Profile, Settings, load_settings
 from gate_agent.app import run
+from gate_agent.doctor.examination import examine
+from gate_agent.doctor.findings import Level
 from gate_agent.identity import box_key
 from gate_agent.logs import set_up_logging
 from gate_agent.secret_files import secret_problems
@@ -27,9 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command and return the exit status."""
     parser = argparse.ArgumentParser(prog="gate-agent", description="Scenic Gate: the box at the gate")
     parser.add_argument(
-        "command", choices=("run", "check", "key"), help="run; check the settings; print the box's key"
+        "command",
+        choices=("run", "check", "key", "doctor"),
+        help="run; check the settings; print the box's key; look at everything the box stands on",
     )
     parser.add_argument("settings", type=Path, help="the settings file (TOML)")
+    parser.add_argument("--json", action="store_true", help="doctor: one JSON object a line")
     options = parser.parse_args(arguments)
     try:
         settings = _load(options.settings)
@@ -43,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.command == "key":
         return _print_key(settings, folder)
+    if options.command == "doctor":
+        return asyncio.run(_examine(settings, folder, as_json=options.json))
     return _run(settings, folder)
 
 
@@ -74,6 +82,15 @@ def _print_key(settings: Settings, folder: Path) -> int:
         return EXIT_FAILED
     print(public_key_text(key.public))
     return 0
+
+
+async def _examine(settings: Settings, folder: Path, *, as_json: bool) -> int:
+    """Print each finding as it comes; the status is EXIT_FAILED when anything does not work."""
+    is_well = True
+    async for finding in examine(settings, folder):
+        print(json.dumps(finding.as_json(), ensure_ascii=False) if as_json else finding.as_text(), flush=True)
+        is_well = is_well and finding.level is not Level.FAIL
+    return 0 if is_well else EXIT_FAILED
 
 
 def _run(settings: Settings, folder: Path) -> int:

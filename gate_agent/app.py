@@ -33,6 +33,7 @@ from gate_agent.health import BoxView, CameraStatus, Eye, Neighbourhood, Post
 from gate_agent.heartbeat import Heartbeat
 from gate_agent.identity import box_key
 from gate_agent.lane import Lane, Rules
+from gate_agent.metrics import MetricSources
 from gate_agent.notify import Supervisor, supervisor_of
 from gate_agent.secret_files import read_hash_key, read_secret
 from gate_agent.turnstiles.simulated import SimulatedTurnstile
@@ -85,7 +86,9 @@ class CameraEye:
         health = self.source.health()
         camera = health.camera
         problem = "" if camera.state is CameraState.LIVE else camera.problem or "no picture yet"
-        return CameraStatus(camera.state.value, camera.fps, camera.age_ms, health.decode_ms, problem)
+        return CameraStatus(
+            camera.state.value, camera.fps, camera.age_ms, health.decode_ms, problem, health.decoded
+        )
 
     def jpeg(self, width: int) -> bytes | None:
         """Return the newest picture with the code outlined."""
@@ -154,7 +157,8 @@ class App:
         self._heartbeat = self._make_heartbeat()
         self._view = self._make_view()
         token = read_secret(folder, settings.web.token_file)
-        self._web = WebServer(self._view, settings.web.host, settings.web.port, token)
+        sources = MetricSources(database.commits, state_dir)
+        self._web = WebServer(self._view, sources, settings.web.host, settings.web.port, token)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then let the last visitor out, send what can be sent, and end."""

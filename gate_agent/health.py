@@ -36,6 +36,8 @@ class CameraStatus:
     age_ms: int | None
     decode_ms: float
     problem: str
+    decoded: int = 0
+    """Pictures looked at since the process started."""
 
 
 @dataclass(frozen=True, slots=True)

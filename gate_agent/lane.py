@@ -125,8 +125,9 @@ class Lane:
         return 0 if began_ns is None else (self._clock.monotonic_ns() - began_ns) // 1_000_000
 
     async def _present(self, scan: Scan) -> Answer:
-        self._answering_since_ns = self._clock.monotonic_ns()
+        began_ns = self._answering_since_ns = self._clock.monotonic_ns()
         answer = await self._answer(scan)
+        self.tally.note_decision((self._clock.monotonic_ns() - began_ns) / 1e9)
         self._indicator.show(answer)
         self.tally.count(answer, self._clock.wall_ms())
         if answer.admission_id is not None:
@@ -208,6 +209,7 @@ class Lane:
             await self._close(admission_id, step.outcome)
         if step.incident is not None:
             log.warning("incident", extra={"lane": self.lane_id, "what": step.incident.name})
+            self.tally.note_incident(step.incident)
             await self._store.record_incident(self.lane_id, step.incident, self._clock.wall_ms())
             self._on_recorded()
         await self._announce()

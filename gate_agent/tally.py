@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from admission.answers import Answer
 from admission.reasons import Reason
 from admission.tickets import Outcome
+from gate_agent.buckets import Buckets
 
 _WAITS_KEPT = 512
 
@@ -26,6 +27,9 @@ class Tally:
     def __init__(self) -> None:
         self.reasons: Counter[Reason] = Counter()
         self.outcomes: Counter[Outcome] = Counter()
+        self.incidents: Counter[Outcome] = Counter()
+        self.decisions_s = Buckets()
+        self.waits_s = Buckets()
         self.last: Shown | None = None
         self._waits_ms: deque[float] = deque(maxlen=_WAITS_KEPT)
 
@@ -41,6 +45,15 @@ class Tally:
     def note_wait(self, wait_ms: float) -> None:
         """Remember how long a visitor waited from frame to release."""
         self._waits_ms.append(wait_ms)
+        self.waits_s.add(wait_ms / 1000)
+
+    def note_decision(self, took_s: float) -> None:
+        """Count how long an answer took, until it was on the disk."""
+        self.decisions_s.add(took_s)
+
+    def note_incident(self, what: Outcome) -> None:
+        """Count a passage or an opening with no admission behind it."""
+        self.incidents[what] += 1
 
     def wait_ms(self, share: float) -> float | None:
         """Return the wait that `share` of the last visitors did not exceed; None before the first."""

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -39,6 +40,15 @@ class NewerSchemaError(StoreError):
     """The database was written by a newer release."""
 
 
+@dataclass(slots=True)
+class CommitTally:
+    """What was committed since the database was opened: groups, the closures in them, and the time they took."""
+
+    groups: int = 0
+    closures: int = 0
+    seconds: float = 0.0
+
+
 class Database:
     """Runs closures on the writer thread; those that wait together share one commit.
 
@@ -52,6 +62,7 @@ class Database:
     def __init__(self, connection: _Connection, lock_fd: int) -> None:
         self._connection = connection
         self._lock_fd = lock_fd
+        self.commits = CommitTally()
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
@@ -101,11 +112,15 @@ class Database:
 
     async def _commit(self, group: list[_Waiting]) -> None:
         works = [waiting.work for waiting in group]
+        began_s = time.monotonic()
         run = _run_group if any(waiting.durable for waiting in group) else _run_lazily
         try:
             results = await self._connection.run(lambda sql: run(sql, works))
         except Exception as error:  # noqa: BLE001 - handed to everyone who waits for this commit
             results = [_Failed(error)] * len(group)
+        self.commits.groups += 1
+        self.commits.closures += len(group)
+        self.commits.seconds += time.monotonic() - began_s
         for waiting, result in zip(group, results, strict=True):
             if waiting.future.done():
                 continue

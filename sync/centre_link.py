@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -10,10 +11,11 @@ from admission.keys import SigningKey
 from sync.changes import ChangeFeed
 from sync.downlink import Downlink
 from sync.mqtt import Broker, Message, MqttLink
-from sync.protocol import BoxTopics, Health, Presence, encode_json
+from sync.protocol import BoxTopics, Health, Presence, ProtocolError, decode_presence, encode_json
 from sync.uplink import Outbox, Uplink
 
 HEARTBEAT_S = 5.0
+ECHO_WITHIN_S = 3 * HEARTBEAT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,11 @@ class CentreLink:
         self._health = health
         self._wall_ms = wall_ms
         self._due = asyncio.Event()
+        self._echoed_s = 0.0
         topics = identity.topics
         self._mqtt = MqttLink(
             broker,
-            subscriptions=(topics.receipt, topics.manifest, topics.changes),
+            subscriptions=(topics.receipt, topics.manifest, topics.changes, topics.presence),
             on_message=self._dispatch,
             on_up=self._on_up,
             random=random,
@@ -65,7 +68,10 @@ class CentreLink:
     def problems(self) -> list[str]:
         """What is wrong with the conversation, for people."""
         parts = (self._uplink, self._downlink, self._changes)
-        return [part.problem for part in parts if part.problem]
+        found = [part.problem for part in parts if part.problem]
+        if self.is_up and _now_s() - self._echoed_s > ECHO_WITHIN_S:
+            found.append("the centre's broker does not pass on what this box says: check its access rules")
+        return found
 
     def wake(self) -> None:
         """Something was committed: send it."""
@@ -86,7 +92,14 @@ class CentreLink:
             tasks.create_task(self._beat())
             tasks.create_task(self._mqtt.run())
 
+    def _hear_itself(self, payload: bytes) -> None:
+        """MQTT 3.1.1 refuses silently: hearing this session's own word is the only proof that others can."""
+        with contextlib.suppress(ProtocolError):
+            if decode_presence(payload).session == self._identity.session:
+                self._echoed_s = _now_s()
+
     def _on_up(self) -> None:
+        self._echoed_s = _now_s()
         self._due.set()
         self._uplink.restart()
         self._changes.ask()
@@ -94,6 +107,8 @@ class CentreLink:
     def _dispatch(self, topic: str, payload: bytes) -> None:
         if topic == self._identity.topics.receipt:
             self._uplink.receive(payload)
+        elif topic == self._identity.topics.presence:
+            self._hear_itself(payload)
         elif topic == self._identity.topics.manifest:
             self._downlink.receive(payload)
         elif topic == self._identity.topics.changes:
@@ -114,3 +129,7 @@ class CentreLink:
 
     def _presence(self, *, online: bool, health: Health | None = None) -> Presence:
         return Presence(session=self._identity.session, online=online, at_ms=self._wall_ms(), health=health)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

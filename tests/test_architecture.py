@@ -66,6 +66,12 @@ LAYERS = (
         libraries=("msgspec",),
         never=("gate_agent.app",),
     ),
+    Layer("gate_agent.doctor", ours=BOX, libraries=("aiohttp",), never=("gate_agent.app",)),
+    Layer(
+        "gate_agent.metrics",
+        ours=(*PURE, "gate_agent", "offline_cache.database"),
+        libraries=("prometheus_client",),
+    ),
     Layer("gate_agent.app", ours=BOX, libraries=("aiohttp", "cryptography", "msgspec")),
     Layer("gate_agent.__main__", ours=BOX, libraries=("msgspec",)),
     Layer(

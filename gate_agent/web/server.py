@@ -13,8 +13,10 @@ from aiohttp.typedefs import Handler, Middleware
 
 from admission.codes import MAX_CODE_BYTES
 from admission.scan import Scan
+from gate_agent import metrics
 from gate_agent.health import BoxView, Post
 from gate_agent.lane import LaneBusyError
+from gate_agent.metrics import MetricSources
 
 MAX_PICTURE_WIDTH = 1280
 MAX_BODY_BYTES = 4 * MAX_CODE_BYTES
@@ -30,10 +32,11 @@ class ScanRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WebServer:
-    """The box's HTTP service; everything under /v1 asks for the token when one is set."""
+    """The box's HTTP service; everything under /v1 and the metrics ask for the token when one is set."""
 
-    def __init__(self, view: BoxView, host: str, port: int, token: str) -> None:
+    def __init__(self, view: BoxView, sources: MetricSources, host: str, port: int, token: str) -> None:
         self._view = view
+        self._sources = sources
         self._host = host
         self._port = port
         self._runner = web.AppRunner(self._application(token), access_log=None)
@@ -56,6 +59,7 @@ class WebServer:
         )
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/v1/state", self._state)
         application.router.add_get("/v1/lanes/{lane}/picture", self._picture)
         application.router.add_post("/v1/scans", self._scan)
@@ -71,6 +75,10 @@ class WebServer:
         problems = self._view.problems()
         status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
         return web.json_response({"ready": not problems, "problems": problems}, status=status)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        text = await metrics.scrape(self._view, self._sources)
+        return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _state(self, request: web.Request) -> web.Response:
         return web.json_response(await self._view.state())
@@ -153,12 +161,12 @@ async def _uniform_errors(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def _token_check(token: str) -> Middleware:
-    """Return the middleware that asks for the bearer token under /v1, if there is one."""
+    """Return the middleware that asks for the bearer token under /v1 and for the metrics, if there is one."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        is_open = not token or not request.path.startswith("/v1/")
+        is_open = not token or not (request.path.startswith("/v1/") or request.path == "/metrics")
         if is_open or hmac.compare_digest(given, f"Bearer {token}".encode()):
             return await handler(request)
         return _error(HTTPStatus.UNAUTHORIZED, "unauthorized", "send the box's token as a bearer token")

@@ -106,6 +106,12 @@ def test_picture_is_shown(box: Caller) -> None:
     assert box.get(f"/v1/lanes/{LANES[0]}/picture").error == (404, "no_such_camera", "")
 
 
+def test_metrics_are_told(box: Caller) -> None:
+    """In Prometheus' text format, to whoever has the token."""
+    assert b"gate_build_info" in box.get("/metrics").data
+    assert replace(box, token="").get("/metrics").error == (401, "unauthorized", "")
+
+
 def test_whatever_is_not_documented_is_not_there(box: Caller) -> None:
     """Neither a path nor a method, and the error has the form of all others."""
     assert box.get("/v1/nothing").error == (404, "not_found", "")

@@ -165,8 +165,8 @@ def test_operations_are_told_apart() -> None:
 
 @pytest.mark.parametrize(("path", "method", "said"), ALL)
 def test_operation_that_takes_a_token_says_so(path: str, method: str, said: dict[str, Any]) -> None:
-    """Whatever is under /v1 can answer 401, and nothing else does."""
-    is_guarded = path.startswith("/v1/")
+    """Whatever is under /v1 can answer 401, and the metrics, and nothing else does."""
+    is_guarded = path.startswith("/v1/") or path == "/metrics"
     assert ("401" in said["responses"]) is is_guarded
     assert (said.get("security") == []) is not is_guarded
     in_path = {

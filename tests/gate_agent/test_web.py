@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,8 @@ import pytest
 from admission.facts import ListInfo
 from admission.passage import Signal, State
 from gate_agent import lane as lane_module
-from gate_agent.health import BoxView, CameraStatus, Post
+from gate_agent.health import BoxView, CameraStatus, Neighbourhood, Post
+from gate_agent.metrics import MetricSources
 from gate_agent.web.server import MAX_BODY_BYTES, MAX_PICTURE_WIDTH, WebServer
 from tests.gate_agent.gate import Gate, opened_gate, ticket_code
 from tests.gate_agent.gate import Post as LanePost
@@ -73,7 +74,9 @@ class Site:
 
 
 @asynccontextmanager
-async def opened_site(folder: Path, token: str = "") -> AsyncIterator[Site]:
+async def opened_site(
+    folder: Path, token: str = "", neighbourhood: Callable[[], Neighbourhood | None] = lambda: None
+) -> AsyncIterator[Site]:
     """The service of a box with lane-1, which has a camera, and lane-2, which has none."""
     async with opened_gate(folder) as gate:
         lane, other = [await gate.add_ready_lane(lane_id) for lane_id in ("lane-1", "lane-2")]
@@ -92,8 +95,10 @@ async def opened_site(folder: Path, token: str = "") -> AsyncIterator[Site]:
             link_problems=lambda: problems,
             backlog=gate.box.outbox.backlog,
             clock=gate.clock,
+            neighbourhood=neighbourhood,
         )
-        server = WebServer(view, "127.0.0.1", 0, token)
+        sources = MetricSources(gate.box.database.commits, folder)
+        server = WebServer(view, sources, "127.0.0.1", 0, token)
         site = Site(gate, lane, eye, await server.start(), info, problems, posts)
         try:
             yield site

@@ -161,6 +161,31 @@ async def test_heartbeat_follows_the_birth(
             await until(counts_two, "the new backlog")
 
 
+async def test_a_broker_that_swallows_what_the_box_says_is_a_problem(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under MQTT 3.1.1 a refusal is silent: a box that does not hear its own presence says so."""
+    assert box.link.problems == []
+    monkeypatch.setattr(centre_link_module, "ECHO_WITHIN_S", 0.1)
+    monkeypatch.setattr(box.link, "_hear_itself", lambda _: None)
+    await until(lambda: any("does not pass on" in problem for problem in box.link.problems), "the problem")
+
+
+async def test_a_box_that_hears_itself_has_no_problem(
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The echo of this session's own word counts, a word of an earlier session does not."""
+    monkeypatch.setattr(centre_link_module, "HEARTBEAT_S", 0.05)
+    async with opened_box(tmp_path, mosquitto.port) as box:
+        await until(lambda: box.link.is_up, "the link")
+        first_s = box.link._echoed_s
+        await until(lambda: box.link._echoed_s > first_s, "an echo")
+        heard_s = box.link._echoed_s
+        box.link._hear_itself(encode_json(Presence(session="an earlier one", online=True, at_ms=NOW_MS)))
+        box.link._hear_itself(b"no presence")
+        assert box.link._echoed_s == heard_s
+
+
 async def test_ledger_goes_up_and_its_receipt_releases_it(box: Box, mosquitto: Mosquitto) -> None:
     """What is committed arrives signed by the box; the centre's receipt on the box's own topic confirms it."""
     with listening(mosquitto.port, TOPICS.up(Stream.LEDGER)) as ear:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -20,7 +21,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from sync.protocol import ALL_BATCHES, ALL_PRESENCE, BoxTopics, Stream, manifest_topic
+from sync.mqtt import Broker
+from sync.protocol import ALL_BATCHES, ALL_PRESENCE, BoxTopics, Side, Stream, all_sides, manifest_topic
+from sync.trial import broker_problem
 from tests.central.programs import DEADLINE_S, Ear, free_port, until
 from tests.systemd.certificates import Authority
 
@@ -125,6 +128,34 @@ def test_a_box_hears_itself_and_its_site_addressed_and_nobody_else(site: Site) -
         assert box.heard.keys() == {B1.receipt, B1.manifest}
 
 
+def test_boxes_of_a_site_hear_each_other_each_in_its_own_name(site: Site) -> None:
+    """On the site's broker a box hears its neighbours and itself, no other site, and nobody in another's name."""
+    with site.box(B1, all_sides("fairy"), all_sides("bridges")) as box, site.box(B2) as neighbour:
+        for topics in (B1, NEXT_DOOR, B2):
+            neighbour.say(topics.side(Side.HEAD), b"words")
+        with site.box(NEXT_DOOR) as stranger:
+            stranger.say(NEXT_DOOR.side(Side.HEAD), b"words")
+            stranger.say(B1.side(Side.HEAD), b"words")
+        box.say(B1.side(Side.ASK), b"words")
+        until(lambda: box.heard.keys() >= {B2.side(Side.HEAD), B1.side(Side.ASK)})
+        assert box.heard.keys() == {B2.side(Side.HEAD), B1.side(Side.ASK)}
+
+
+def test_a_trial_tells_a_refusal_from_a_delivery(site: Site) -> None:
+    """A box whose words come back is well; one that may not speak, or not hear itself, is told by the missing echo."""
+    broker = Broker(
+        host="127.0.0.1",
+        port=site.password_port,
+        client_id="trial",
+        username=identity(B1),
+        password=PASSWORD,
+    )
+    for topic in (B1.presence, B1.side(Side.HEAD)):
+        assert asyncio.run(broker_problem(broker, topic)) == ""
+    for topic in (B2.presence, B1.up(Stream.LEDGER)):
+        assert "does not pass on" in asyncio.run(broker_problem(broker, topic, timeout_s=1))
+
+
 def test_a_box_cannot_take_over_the_session_of_another(site: Site) -> None:
     """The broker takes its client id from its identity, whatever it calls itself."""
     with (
@@ -162,14 +193,16 @@ def _program(name: str) -> str:
 
 
 def _write_access_rules(folder: Path) -> None:
-    """The installed rules, with the two lines that each box needs of its own, and the passwords."""
+    """The installed rules, with the three lines that each box needs of its own, and the passwords."""
     rules = (CONFIGURATION / "scenic-gate.acl").read_text("utf-8")
     template = "\n".join(line[1:] for line in rules.splitlines() if line.startswith(("#user", "#topic")))
     for box in (B1, B2, NEXT_DOOR):
         rules += f"\n{template.replace('SITE/BOX', identity(box)).replace('SITE', box.site_id)}\n"
     (folder / "scenic-gate.acl").write_text(rules, "utf-8")
-    command = [_program("mosquitto_passwd"), "-b", "-c", str(folder / "scenic-gate.passwords")]
-    subprocess.run([*command, "central", PASSWORD], check=True)
+    (folder / "scenic-gate.passwords").touch()
+    for name in ("central", identity(B1)):
+        command = [_program("mosquitto_passwd"), "-b", str(folder / "scenic-gate.passwords")]
+        subprocess.run([*command, name, PASSWORD], check=True)
 
 
 def _write_configuration(site: Site) -> None:

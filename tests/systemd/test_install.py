@@ -28,9 +28,11 @@ OUTSIDE_THE_PACKAGES = {
     "share/doc/scenic-gate/INSTALL.md",
     "share/scenic-gate/central.toml",
     "share/scenic-gate/default.toml",
+    "share/scenic-gate/grafana/scenic-gate.json",
     "share/scenic-gate/lane.toml",
     "share/scenic-gate/mosquitto/scenic-gate.acl",
     "share/scenic-gate/mosquitto/scenic-gate.conf",
+    "share/scenic-gate/prometheus/scenic-gate.rules.yml",
 }
 
 needs_analyze = pytest.mark.skipif(
