@@ -81,5 +81,5 @@ install:
 
 ## clean       remove everything that these commands made in this folder
 clean:
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage var
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage var node_modules gate_agent/web/handheld/vendor
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

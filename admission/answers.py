@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from admission.reasons import Reason, Verdict
+from admission.staff import StaffAct
 from admission.tickets import Basis, Risk, Use
 
 
@@ -26,7 +27,7 @@ class Decision:
     """The answer to a visitor.
 
     ADMIT carries either `spend`, a right to be used, or `resumed`, the use whose admission goes on. `unspent` names
-    what would have admitted too and was left for another time.
+    what would have admitted too and was left for another time. `act` stands where a member of staff decided.
     """
 
     reason: Reason
@@ -34,6 +35,7 @@ class Decision:
     resumed: Use | None = None
     unspent: tuple[Basis, ...] = ()
     detail: str = ""
+    act: StaffAct | None = None
 
     @property
     def verdict(self) -> Verdict:

@@ -14,6 +14,7 @@ import cbor2
 import msgspec
 
 from admission.reasons import Reason
+from admission.staff import OverrideCode, Role
 from admission.tickets import Basis, Outcome, Risk
 
 HASH_BYTES = 32
@@ -71,8 +72,18 @@ class Incident(msgspec.Struct, frozen=True, array_like=True, tag=4):
     what: Outcome
 
 
+class Overridden(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The admission just before was a member of staff's decision on the refusal with the number `refused_record`."""
+
+    admission_id: bytes
+    refused_record: str
+    staff_id: str
+    role: Role
+    code: OverrideCode
+
+
 _T = TypeVar("_T")
-LedgerEvent = EpochOpened | Admitted | Resumed | Closed | Incident
+LedgerEvent = EpochOpened | Admitted | Resumed | Closed | Incident | Overridden
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):

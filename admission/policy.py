@@ -81,6 +81,7 @@ class Policy:
     credit: CreditLimits
     offline: OfflineLimits
     resume_within_s: int
+    override_within_s: int = 120
 
     def local_date(self, at_ms: int) -> date:
         """Return the sites' calendar day at `at_ms`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from admission.staff import Role
+
 
 class Verdict(StrEnum):
     """What the lane does with the visitor."""
@@ -22,6 +24,7 @@ class Reason(StrEnum):
     FREE_VISIT = "FREE_VISIT"
     CREDIT_LINE = "CREDIT_LINE"
     RESUMED = "RESUMED"
+    OVERRIDDEN = "OVERRIDDEN"
 
     NO_LIST = "NO_LIST"
     UNLISTED_CODE = "UNLISTED_CODE"
@@ -65,7 +68,8 @@ class Wording:
     """What is shown for a reason.
 
     `zh` and `en` go on the public display: they say what to do next and never anything about a person.
-    `staff_zh` and `staff_en` tell a member of staff why, and the next step.
+    `staff_zh` and `staff_en` tell a member of staff why, and the next step. `override` is the least role that may let
+    the visitor in all the same; None where nobody may.
     """
 
     verdict: Verdict
@@ -73,6 +77,7 @@ class Wording:
     en: str
     staff_zh: str
     staff_en: str
+    override: Role | None = None
 
 
 _COUNTER_ZH = "请到服务台办理"
@@ -106,12 +111,20 @@ WORDINGS: dict[Reason, Wording] = {
         "同一次核验继续，不重复计次",
         "The same admission continues; nothing is counted twice",
     ),
+    Reason.OVERRIDDEN: Wording(
+        Verdict.ADMIT,
+        "欢迎光临，请通行",
+        "Welcome, please go through",
+        "工作人员放行；记录号可查何人何因",
+        "Let in by staff; the record number tells who and why",
+    ),
     Reason.NO_LIST: Wording(
         Verdict.REFER,
         "请稍候，工作人员马上协助您",
         "One moment please, our staff will help you",
         "本机还没有名单；请在服务台核验",
         "This box has no list yet; check at the counter",
+        Role.STEWARD,
     ),
     Reason.UNLISTED_CODE: Wording(
         Verdict.REFER,
@@ -119,6 +132,7 @@ WORDINGS: dict[Reason, Wording] = {
         "Please show your order to our staff",
         "名单中没有此码；请在订单系统中查询",
         "The list does not know this code; look the order up",
+        Role.STEWARD,
     ),
     Reason.UNLISTED_LIMIT: Wording(
         Verdict.REFER,
@@ -126,6 +140,7 @@ WORDINGS: dict[Reason, Wording] = {
         "Please show your order to our staff",
         "签名有效但今日脱机限额已满；请在订单系统中查询",
         "Signed, but today's floor limit is used up; look the order up",
+        Role.STEWARD,
     ),
     Reason.UNKNOWN_PRODUCT: Wording(
         Verdict.REFER,
@@ -133,6 +148,7 @@ WORDINGS: dict[Reason, Wording] = {
         "Please show your ticket to our staff",
         "名单中没有此票种；请人工核对适用范围",
         "The list does not know this product; check where it is valid",
+        Role.STEWARD,
     ),
     Reason.KEY_WITHDRAWN: Wording(
         Verdict.REFER,
@@ -140,6 +156,7 @@ WORDINGS: dict[Reason, Wording] = {
         "Please show your order to our staff",
         "签发此码的密钥已停用，且名单中没有此码；请在订单系统中查询，并重新出码",
         "The key that signed this code was withdrawn and the list does not have it; look the order up, issue it anew",
+        Role.SUPERVISOR,
     ),
     Reason.CREDIT_DATA_OLD: Wording(
         Verdict.REFER,
@@ -147,6 +164,7 @@ WORDINGS: dict[Reason, Wording] = {
         _COUNTER_EN,
         "授信数据过旧；联网后重试，或请购票",
         "Credit data is too old; try again online, or sell a ticket",
+        Role.SUPERVISOR,
     ),
     Reason.CREDIT_OFFLINE_LIMIT: Wording(
         Verdict.REFER,
@@ -154,6 +172,7 @@ WORDINGS: dict[Reason, Wording] = {
         _COUNTER_EN,
         "脱机授信限额已满；联网后重试，或请购票",
         "The floor limit for credit is used up; try again online, or sell a ticket",
+        Role.SUPERVISOR,
     ),
     Reason.LANE_NOT_READY: Wording(
         Verdict.REFER,
@@ -175,6 +194,7 @@ WORDINGS: dict[Reason, Wording] = {
         "This ticket has been used; please ask at the service counter",
         "次数已用完；记录号可查时间和闸机",
         "No entries left; the record number tells when and where",
+        Role.SUPERVISOR,
     ),
     Reason.REFUNDED: Wording(
         Verdict.DENY,
@@ -182,6 +202,7 @@ WORDINGS: dict[Reason, Wording] = {
         "This ticket was refunded; please buy one at the ticket office",
         "已全部退票",
         "Refunded in full",
+        Role.SUPERVISOR,
     ),
     Reason.BLOCKED: Wording(
         Verdict.DENY,
@@ -189,6 +210,7 @@ WORDINGS: dict[Reason, Wording] = {
         "Please bring your order to the service counter",
         "门票已被冻结；请在订单系统中查询原因",
         "The ticket is blocked; the order system says why",
+        Role.SUPERVISOR,
     ),
     Reason.WRONG_SITE: Wording(
         Verdict.DENY,
@@ -196,6 +218,7 @@ WORDINGS: dict[Reason, Wording] = {
         "This ticket is for another site; please check the site on it",
         "票种不含本景区",
         "The product does not include this site",
+        Role.SUPERVISOR,
     ),
     Reason.TOO_EARLY: Wording(
         Verdict.DENY,
@@ -203,6 +226,7 @@ WORDINGS: dict[Reason, Wording] = {
         "Not valid yet; please come back at the time on your ticket",
         "早于有效期",
         "Before the ticket's validity",
+        Role.SUPERVISOR,
     ),
     Reason.EXPIRED: Wording(
         Verdict.DENY,
@@ -210,6 +234,7 @@ WORDINGS: dict[Reason, Wording] = {
         "No longer valid; please come to the service counter",
         "晚于有效期；可改签则改签",
         "After its validity; rebook it where the product allows",
+        Role.SUPERVISOR,
     ),
     Reason.FREE_VISIT_USED: Wording(
         Verdict.DENY,
@@ -217,6 +242,7 @@ WORDINGS: dict[Reason, Wording] = {
         "The free visit has been used; please buy a ticket at the office",
         "本景区首次免票已使用",
         "The first free visit at this site has been used",
+        Role.SUPERVISOR,
     ),
     Reason.NO_CREDIT: Wording(
         Verdict.DENY,
@@ -224,6 +250,7 @@ WORDINGS: dict[Reason, Wording] = {
         _COUNTER_EN,
         "授信额度不足或不适用；请购票",
         "The credit line does not cover this visit; sell a ticket",
+        Role.SUPERVISOR,
     ),
     Reason.NO_ENTITLEMENT: Wording(
         Verdict.DENY,
@@ -231,6 +258,7 @@ WORDINGS: dict[Reason, Wording] = {
         "Please buy a ticket at the ticket office",
         "此凭证在本景区没有可用权益",
         "This credential carries no right at this site",
+        Role.SUPERVISOR,
     ),
     Reason.CAPACITY_REACHED: Wording(
         Verdict.DENY,
@@ -245,6 +273,7 @@ WORDINGS: dict[Reason, Wording] = {
         "Very busy: reservations only; please ask at the service counter",
         "红色预警：已预约的可入园，散客暂停",
         "Red alert: reservations still enter, walk-ups do not",
+        Role.SUPERVISOR,
     ),
     Reason.NOT_A_TICKET: Wording(
         Verdict.DENY,
@@ -252,6 +281,7 @@ WORDINGS: dict[Reason, Wording] = {
         "This is not a ticket; please open the entry code in your order",
         "不是门票码（如付款码、网址）",
         "Not a ticket code (a payment code or a web address, say)",
+        Role.SUPERVISOR,
     ),
     Reason.MALFORMED: Wording(
         Verdict.DENY,
@@ -259,6 +289,7 @@ WORDINGS: dict[Reason, Wording] = {
         "This code is damaged; please open it again",
         "入园码残缺或格式错误",
         "The code is cut short or not in the right form",
+        Role.SUPERVISOR,
     ),
     Reason.UNKNOWN_KEY: Wording(
         Verdict.DENY,
@@ -266,6 +297,7 @@ WORDINGS: dict[Reason, Wording] = {
         "This ticket cannot be verified; please come to the service counter",
         "签发机构不受信任；请在订单系统中查询",
         "Its issuer is not trusted here; look the order up",
+        Role.SUPERVISOR,
     ),
     Reason.BAD_SIGNATURE: Wording(
         Verdict.DENY,

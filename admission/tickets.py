@@ -17,6 +17,7 @@ class Basis(IntEnum):
     TICKET = 1
     FREE_VISIT = 2
     CREDIT_LINE = 3
+    OVERRIDE = 9
 
 
 class Risk(IntEnum):
@@ -26,6 +27,7 @@ class Risk(IntEnum):
     UNLISTED = 1
     BOOTSTRAP = 2
     CREDIT = 3
+    STAFF = 4
 
 
 class Outcome(IntEnum):

@@ -84,6 +84,8 @@ def conflicts_of(uses: Iterable[FoldedUse], right: Right, policy: Policy) -> Ite
             case Basis.CREDIT_LINE:
                 for use, first in _excess(ranked, right.limit_fen or 0, _fare):
                     yield _conflict(use, first, ConflictKind.CREDIT_EXCEEDED, use.fare_fen)
+            case Basis.OVERRIDE:
+                pass  # decided by a person, on no right: reported as an override, not as a use in excess of one
             case _:
                 assert_never(basis)
 

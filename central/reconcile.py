@@ -18,6 +18,7 @@ from admission.events import (
     EpochOpened,
     EventError,
     Incident,
+    Overridden,
     Resumed,
 )
 from admission.policy import Policy
@@ -33,6 +34,7 @@ from central.schema import (
     fold_positions,
     incidents,
     ledger,
+    overrides,
     resumptions,
     tickets,
     uses,
@@ -58,7 +60,7 @@ def fold(connection: Connection, policy: Policy) -> int:
 
 def forget(connection: Connection) -> None:
     """Delete everything that was folded, so that it can be folded again from the raw rows."""
-    for table in (uses, closings, resumptions, conflicts, charges, fold_positions):
+    for table in (uses, closings, resumptions, overrides, conflicts, charges, fold_positions):
         connection.execute(delete(table))
     connection.execute(delete(incidents).where(incidents.c.kind != FORK))
 
@@ -138,6 +140,9 @@ def _records(row: Row[Any], entry: Entry) -> Iterator[tuple[Table, dict[str, Any
             yield resumptions, {**where, "admission_id": admission_id, "lane_id": lane_id}
         case Incident(lane_id, what):
             yield incidents, {**where, "kind": what.name.lower(), "lane_id": lane_id}
+        case Overridden() as act:
+            said = {**msgspec.structs.asdict(act), "code": act.code.value}
+            yield overrides, {**said, **where}
         case EpochOpened():
             return
         case _:

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, select
 
 from admission.reasons import Reason
+from admission.staff import OverrideCode, Role
 from admission.tickets import Basis, Outcome, Risk, is_held
-from central.schema import charges, closings, conflicts, diary, uses
+from central.schema import charges, closings, conflicts, diary, overrides, uses
 from central.sql import rows_by_key
 from central.summary import admission_reason
 
@@ -37,15 +38,45 @@ def admissions(connection: Connection, wanted: Wanted) -> list[dict[str, Any]]:
     ids = [row["admission_id"] for row in rows]
     outcomes = _outcomes(connection, ids)
     charged = {row.admission_id: row.fare_fen for row in _charged(connection, ids)}
+    acts = {
+        row.admission_id: _act(row)
+        for row in rows_by_key(connection, overrides.c.admission_id, ids, *overrides.c)
+    }
     return [
         {
             **_use(dict(row)),
             "outcomes": [outcome.name.lower() for outcome in sorted(outcomes[row["admission_id"]])],
             "held": is_held(outcomes[row["admission_id"]]),
             "charged_fen": charged.get(row["admission_id"], 0),
+            "staff": acts.get(row["admission_id"]),
         }
         for row in rows
     ]
+
+
+def _act(row: Any) -> dict[str, Any]:
+    """Return who let somebody in and why, and the refusal that this answered."""
+    zh, en = OverrideCode(row.code).words
+    return {
+        "staff_id": row.staff_id,
+        "role": Role(row.role).word,
+        "code": row.code,
+        "zh": zh,
+        "en": en,
+        "refused_record": row.refused_record,
+    }
+
+
+def override_rows(connection: Connection, staff_id: str | None, limit: int) -> list[dict[str, Any]]:
+    """Return what members of staff let in, newest first, each with what it would have cost at the gate's fare."""
+    query = select(overrides).order_by(overrides.c.at_ms.desc(), overrides.c.admission_id).limit(limit)
+    if staff_id is not None:
+        query = query.where(overrides.c.staff_id == staff_id)
+    rows = list(connection.execute(query))
+    told = {
+        row.admission_id: _use(row._asdict()) for row in _uses(connection, [row.admission_id for row in rows])
+    }
+    return [{**_act(row), "admission": told[row.admission_id]} for row in rows]
 
 
 def refusals(connection: Connection, wanted: Wanted) -> list[dict[str, Any]]:

@@ -254,6 +254,21 @@ resumptions = Table(
     Column("at_ms", BigInteger, nullable=False),
 )
 
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("admission_id", Bytes, primary_key=True),
+    Column("refused_record", String(64), nullable=False),
+    Column("staff_id", String(64), nullable=False),
+    Column("role", Integer, nullable=False),
+    Column("code", String(32), nullable=False),
+    Column("box_id", String(64), nullable=False),
+    Column("seq_no", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Index("overrides_staff", "staff_id", "at_ms"),
+    comment="Admissions that a member of staff decided.",
+)
+
 incidents = Table(
     "incidents",
     metadata,

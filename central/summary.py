@@ -35,11 +35,13 @@ _REASONS = {
     (Basis.TICKET, Risk.NONE): Reason.TICKET,
     (Basis.TICKET, Risk.UNLISTED): Reason.UNLISTED_TICKET,
     (Basis.TICKET, Risk.BOOTSTRAP): Reason.UNLISTED_TICKET,
+    (Basis.TICKET, Risk.STAFF): Reason.OVERRIDDEN,
 }
 _REASON_OF_BASIS = {
     Basis.TICKET: Reason.TICKET,
     Basis.FREE_VISIT: Reason.FREE_VISIT,
     Basis.CREDIT_LINE: Reason.CREDIT_LINE,
+    Basis.OVERRIDE: Reason.OVERRIDDEN,
 }
 
 

@@ -77,6 +77,8 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     """Which right of a person is spent first: free_visit, credit_line."""
     resume_within_s: NotNegative
     """How long after an interrupted admission the same visitor may go on at the same lane."""
+    override_within_s: NotNegative = 120
+    """How long after a refusal a member of staff may let the visitor in without a new scan."""
     sites: tuple[SiteTable, ...]
     free_visits: tuple[FreeVisitTable, ...] = ()
     credit: CreditTable
@@ -112,6 +114,7 @@ def read_policy(text: str) -> Policy:
         ),
         offline=OfflineLimits(document.offline.unlisted_per_day, document.offline.bootstrap_per_day),
         resume_within_s=document.resume_within_s,
+        override_within_s=document.override_within_s,
     )
 
 

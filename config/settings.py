@@ -33,7 +33,15 @@ class Driver(StrEnum):
     """How the turnstile is reached."""
 
     TCP = "tcp"
+    ATTENDANT = "attendant"
     SIMULATED = "simulated"
+
+
+class StaffRole(StrEnum):
+    """A role as settings name it."""
+
+    STEWARD = "steward"
+    SUPERVISOR = "supervisor"
 
 
 class CentreTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +141,17 @@ class LaneTable(msgspec.Struct, frozen=True, kw_only=True):
         return LaneTraits(self.lane_class, self.direction, self.service)
 
 
+class StaffTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of staff with a handheld."""
+
+    id: Name
+    """How the record names them: a number or a short name, not a full one."""
+    role: StaffRole
+    """What they may decide: steward, supervisor."""
+    token_file: str
+    """File that holds the token which their handheld sends; a different one for each."""
+
+
 class WebTable(msgspec.Struct, frozen=True, kw_only=True):
     """The box's own HTTP service."""
 
@@ -141,6 +160,13 @@ class WebTable(msgspec.Struct, frozen=True, kw_only=True):
     """0 takes a free port."""
     token_file: str = ""
     """File with the bearer token that /v1 asks for; needed unless the host is loopback."""
+    tls_cert_file: str = ""
+    """File with the certificate (PEM, chain included) for HTTPS; empty for HTTP.
+
+    Phones give a page their camera over HTTPS only.
+    """
+    tls_key_file: str = ""
+    """File with the certificate's private key (PEM)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +189,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Leave out for a box that is alone on its site."""
     neighbours: tuple[NeighbourTable, ...] = ()
     lanes: Annotated[tuple[LaneTable, ...], msgspec.Meta(min_length=1)]
+    staff: tuple[StaffTable, ...] = ()
+    """Leave out for a box that nobody serves with a handheld."""
     web: WebTable = WebTable()
 
 
@@ -177,6 +205,7 @@ def load_settings(path: Path) -> Settings:
         *_key_problems(settings),
         *_neighbour_problems(settings),
         *_lane_problems(settings),
+        *_staff_problems(settings),
         *_other_problems(settings),
     )
     if problems:
@@ -246,6 +275,14 @@ def _lane_problems(settings: Settings) -> list[str]:
             problems.append(f"lanes[{number}].turnstile.port: missing for the tcp driver")
         if lane.turnstile.driver is Driver.SIMULATED and settings.profile is not Profile.DEMO:
             problems.append(f"lanes[{number}].turnstile.driver: simulated is for the demo profile only")
+    return problems
+
+
+def _staff_problems(settings: Settings) -> list[str]:
+    ids = [table.id for table in settings.staff]
+    problems = [f"staff: id {name!r} stands there twice" for name in sorted(set(ids)) if ids.count(name) > 1]
+    if bool(settings.web.tls_cert_file) != bool(settings.web.tls_key_file):
+        problems.append("web.tls_key_file: certificate and key come together or not at all")
     return problems
 
 

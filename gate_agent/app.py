@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import signal
+import ssl
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any
 
 from admission.facts import ListInfo
 from admission.policy import Policy
+from admission.staff import Role
 from config.policy_file import load_policy
 from config.settings import (
     CameraTable,
@@ -35,11 +37,14 @@ from gate_agent.identity import box_key
 from gate_agent.lane import Lane, Rules
 from gate_agent.metrics import MetricSources
 from gate_agent.notify import Supervisor, supervisor_of
+from gate_agent.ports import Attendant
+from gate_agent.roster import Member, Roster
 from gate_agent.secret_files import read_hash_key, read_secret
+from gate_agent.turnstiles.attendant import AttendantTurnstile
 from gate_agent.turnstiles.simulated import SimulatedTurnstile
 from gate_agent.turnstiles.tcp import TcpTurnstile
 from gate_agent.watchdog import Signs, Watchdog
-from gate_agent.web.server import WebServer
+from gate_agent.web.server import Doors, WebServer
 from offline_cache import retention
 from offline_cache.database import Database
 from offline_cache.journal import Outbox
@@ -101,13 +106,18 @@ class Gate:
     """One lane with the adapters it stands on."""
 
     lane: Lane
-    turnstile: TcpTurnstile | SimulatedTurnstile
+    turnstile: TcpTurnstile | AttendantTurnstile | SimulatedTurnstile
     source: CameraSource | None
 
     @property
     def eye(self) -> Eye | None:
         """The lane's camera for pages."""
         return CameraEye(self.source) if self.source else None
+
+    @property
+    def attendant(self) -> Attendant | None:
+        """Who tells of passages, where the lane has no barrier."""
+        return self.turnstile if isinstance(self.turnstile, AttendantTurnstile) else None
 
     def signs(self) -> Signs:
         """Return what the watchdog judges."""
@@ -156,9 +166,8 @@ class App:
         self._gates = {table.id: self._make_gate(table, rules) for table in settings.lanes}
         self._heartbeat = self._make_heartbeat()
         self._view = self._make_view()
-        token = read_secret(folder, settings.web.token_file)
         sources = MetricSources(database.commits, state_dir)
-        self._web = WebServer(self._view, sources, settings.web.host, settings.web.port, token)
+        self._web = WebServer(self._view, sources, _doors(settings, folder))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then let the last visitor out, send what can be sent, and end."""
@@ -314,7 +323,9 @@ class App:
             box_id=self._settings.box_id,
             site_id=self._settings.site_id,
             session=self._session,
-            posts={lane_id: Post(gate.lane, gate.eye) for lane_id, gate in self._gates.items()},
+            posts={
+                lane_id: Post(gate.lane, gate.eye, gate.attendant) for lane_id, gate in self._gates.items()
+            },
             list_info=self._list_info,
             list_problem=lambda: self._shelf.problem,
             link_is_up=lambda: self._link.is_up,
@@ -343,12 +354,28 @@ async def run(settings: Settings, folder: Path) -> None:
         await database.close()
 
 
-def _turnstile(table: LaneTable) -> TcpTurnstile | SimulatedTurnstile:
+def _turnstile(table: LaneTable) -> TcpTurnstile | AttendantTurnstile | SimulatedTurnstile:
     match table.turnstile.driver:
         case Driver.TCP:
             return TcpTurnstile(table.turnstile.host, table.turnstile.port, _random)
+        case Driver.ATTENDANT:
+            return AttendantTurnstile()
         case Driver.SIMULATED:
             return SimulatedTurnstile()
+
+
+def _doors(settings: Settings, folder: Path) -> Doors:
+    """Return where the web service listens, and to whom."""
+    table = settings.web
+    members = [
+        Member(staff.id, Role[staff.role.name], read_secret(folder, staff.token_file))
+        for staff in settings.staff
+    ]
+    tls = None
+    if table.tls_cert_file:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(folder / table.tls_cert_file, folder / table.tls_key_file)
+    return Doors(table.host, table.port, read_secret(folder, table.token_file), Roster(members), tls)
 
 
 def _camera_source(lane_id: str, table: CameraTable) -> CameraSource:

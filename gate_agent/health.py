@@ -12,7 +12,7 @@ from admission.facts import ListInfo
 from admission.passage import State
 from admission.tickets import Outcome
 from gate_agent.lane import Lane
-from gate_agent.ports import Clock
+from gate_agent.ports import Attendant, Clock
 from gate_agent.tally import Shown
 from sync.protocol import NeighbourHealth
 
@@ -46,6 +46,8 @@ class Post:
 
     lane: Lane
     eye: Eye | None
+    attendant: Attendant | None = None
+    """Who tells of passages where there is no barrier."""
 
 
 @dataclass(frozen=True, slots=True)

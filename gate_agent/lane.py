@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from admission import passage
@@ -18,10 +18,12 @@ from admission.answers import Answer, Decision
 from admission.codes import CodeBook, Credential, Rejected, parse
 from admission.decision import decide, refuse
 from admission.facts import ORDINARY_ENTRY, Attempt, Facts, LaneTraits
+from admission.overrides import decide_override
 from admission.passage import Signal, State
 from admission.policy import Policy
 from admission.reasons import Reason
 from admission.scan import Scan
+from admission.staff import StaffAct
 from admission.tickets import Outcome
 from gate_agent.ports import (
     AdmissionStore,
@@ -32,6 +34,7 @@ from gate_agent.ports import (
     TurnstileLostError,
     TurnstileSignal,
 )
+from gate_agent.refusals import Refusals, Refused
 from gate_agent.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,10 @@ CONTROLLER_GRACE_S = 2.0
 
 class LaneBusyError(Exception):
     """Another visitor is in the lane."""
+
+
+class UnknownRefusalError(Exception):
+    """Nothing to override: the refusal was answered, is too old, or was given elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,7 @@ class Lane:
         self._answering_since_ns: int | None = None
         self._turn = asyncio.Lock()
         self._changed = asyncio.Condition()
+        self._refusals = Refusals(rules.policy.override_within_s)
         self._timer: asyncio.TimerHandle | None = None
         self._timeouts: asyncio.Queue[TurnstileSignal] = asyncio.Queue()
         self._breakdowns: asyncio.Queue[Exception] = asyncio.Queue()
@@ -94,10 +102,10 @@ class Lane:
     async def serve(self, source: ScanSource) -> None:
         """Answer every scan of `source`, one visitor after the other, until cancelled."""
         while True:
-            await self._until_free()
+            await self.until_free()
             scan = await source.next_scan()
             async with self._turn:
-                await self._until_free()
+                await self.until_free()
                 await self._present(scan)
 
     async def watch(self) -> None:
@@ -114,10 +122,34 @@ class Lane:
         async with self._turn:
             return await self._present(scan)
 
+    async def override(self, act: StaffAct) -> Answer:
+        """Let in whom this lane refused a moment ago; UnknownRefusalError when that refusal cannot be answered.
+
+        The answer is a refusal again when the member of staff may not. Each refusal lets in one visitor at most.
+        """
+        if self._turn.locked() or not self._is_free():
+            raise LaneBusyError(self.lane_id)
+        async with self._turn:
+            now_ns = self._clock.monotonic_ns()
+            refused = self._refusals.find(act.refused_record, now_ns)
+            if refused is None:
+                raise UnknownRefusalError(act.refused_record)
+            now_ms = self._clock.wall_ms()
+            judge = partial(self._judge_override, refused, act, now_ms)
+            answer = await self._record(replace(refused.attempt, at_ms=now_ms), judge)
+            if answer.admission_id is not None:
+                self._refusals.strike(act.refused_record)
+            return await self._act_on(answer, now_ns)
+
+    async def until_free(self) -> None:
+        """Return once the next visitor can be answered."""
+        async with self._changed:
+            await self._changed.wait_for(self._is_free)
+
     async def drain(self) -> None:
         """Take no further visitor and wait until the last one has left."""
         await self._turn.acquire()
-        await self._until_free()
+        await self.until_free()
 
     def answering_ms(self) -> int:
         """Return how long the visitor who is being answered has waited for it; 0 when none is."""
@@ -125,13 +157,14 @@ class Lane:
         return 0 if began_ns is None else (self._clock.monotonic_ns() - began_ns) // 1_000_000
 
     async def _present(self, scan: Scan) -> Answer:
-        began_ns = self._answering_since_ns = self._clock.monotonic_ns()
-        answer = await self._answer(scan)
-        self.tally.note_decision((self._clock.monotonic_ns() - began_ns) / 1e9)
+        return await self._act_on(await self._answer(scan), scan.captured_ns)
+
+    async def _act_on(self, answer: Answer, captured_ns: int) -> Answer:
+        """Show a recorded answer, and open if it says so."""
         self._indicator.show(answer)
         self.tally.count(answer, self._clock.wall_ms())
         if answer.admission_id is not None:
-            await self._release(answer.admission_id, scan)
+            await self._release(answer.admission_id, captured_ns)
         self._answering_since_ns = None
         return answer
 
@@ -141,15 +174,29 @@ class Lane:
         policy = self._rules.policy
         day_start_ms = policy.day_start_ms(now_ms)
         attempt = Attempt(credential, self.lane_id, now_ms, day_start_ms, policy.version, self._rules.lane)
+        answer = await self._record(attempt, partial(self._judge, credential, now_ms))
+        reason = answer.decision.reason
+        if reason.wording.override is not None:
+            self._refusals.keep(answer.record, Refused(attempt, reason, self._clock.monotonic_ns()))
+        return answer
+
+    async def _record(self, attempt: Attempt, judge: Callable[[Facts], Decision]) -> Answer:
+        began_ns = self._answering_since_ns = self._clock.monotonic_ns()
         try:
-            answer = await self._store.answer(attempt, partial(self._judge, credential, now_ms))
+            answer = await self._store.answer(attempt, judge)
         except Exception as error:
             # Nothing is opened that cannot be recorded; the process ends and starts again from what is committed.
             self._indicator.show(Answer(Decision(Reason.STORE_BROKEN), record=""))
             self._breakdowns.put_nowait(error)
             raise
+        self.tally.note_decision((self._clock.monotonic_ns() - began_ns) / 1e9)
         self._on_recorded()
         return answer
+
+    def _judge_override(self, refused: Refused, act: StaffAct, now_ms: int, facts: Facts) -> Decision:
+        if not (self._turnstile.is_ready and passage.may_release(self._state)):
+            return Decision(Reason.LANE_NOT_READY)
+        return decide_override(refused.reason, refused.attempt.credential, facts, act, now_ms)
 
     def _judge(self, credential: Credential | Rejected, now_ms: int, facts: Facts) -> Decision:
         if not (self._turnstile.is_ready and passage.may_release(self._state)):
@@ -158,7 +205,7 @@ class Lane:
             return refuse(credential)
         return decide(credential, facts, self._rules.policy, now_ms)
 
-    async def _release(self, admission_id: bytes, scan: Scan) -> None:
+    async def _release(self, admission_id: bytes, captured_ns: int) -> None:
         if not passage.may_release(self._state):
             # The turnstile went while the use was committed. Nobody was let in: the same code goes on with it soon.
             await self._close(admission_id, Outcome.UNKNOWN)
@@ -176,7 +223,7 @@ class Lane:
         except TurnstileLostError:
             await self._take(TurnstileSignal(Signal.LOST))
             return
-        wait_ms = (self._clock.monotonic_ns() - scan.captured_ns) / 1e6
+        wait_ms = (self._clock.monotonic_ns() - captured_ns) / 1e6
         self.tally.note_wait(wait_ms)
         log.info(
             "released",
@@ -231,10 +278,6 @@ class Lane:
         return passage.may_release(self._state) or (
             self._state is State.LOST and not self._turnstile.is_ready
         )
-
-    async def _until_free(self) -> None:
-        async with self._changed:
-            await self._changed.wait_for(self._is_free)
 
     async def _announce(self) -> None:
         async with self._changed:

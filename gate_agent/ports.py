@@ -72,6 +72,17 @@ class Turnstile(Protocol):
         """Return what the turnstile reports next; LOST and RECOVERED tell of the connection to it."""
 
 
+class Attendant(Protocol):
+    """A member of staff who is the barrier and the sensor of a lane."""
+
+    @property
+    def waiting_for(self) -> bytes | None:
+        """The admission whose visitor is not known to have entered or not."""
+
+    def tell(self, admission_id: bytes, *, passed: bool) -> bool:
+        """Take the word on that visitor; False when nobody waits for it any more."""
+
+
 class Indicator(Protocol):
     """Lamp, display and voice of a lane."""
 

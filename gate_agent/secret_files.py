@@ -45,9 +45,21 @@ def secret_problems(settings: Settings, folder: Path) -> list[str]:
         ("centre.list_token_file", settings.centre.list_token_file),
         ("site_broker.password_file", settings.site_broker.password_file if settings.site_broker else ""),
         ("web.token_file", settings.web.token_file),
+        *((f"staff[{n}].token_file", table.token_file) for n, table in enumerate(settings.staff)),
     ):
         try:
             read_secret(folder, name)
         except (OSError, ValueError) as error:
             problems.append(f"{setting}: {error}")
-    return problems
+    return problems or _shared_tokens(settings, folder)
+
+
+def _shared_tokens(settings: Settings, folder: Path) -> list[str]:
+    """Return who has somebody else's token: whose word it is must be told by it."""
+    tokens = [read_secret(folder, table.token_file) for table in settings.staff]
+    tokens.append(read_secret(folder, settings.web.token_file))
+    return [
+        f"staff[{number}].token_file: {table.id} has the token of somebody else"
+        for number, table in enumerate(settings.staff)
+        if tokens.count(tokens[number]) > 1
+    ]

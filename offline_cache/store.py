@@ -9,7 +9,7 @@ from typing import Any
 
 from admission.answers import Answer, Decision, Spend
 from admission.codes import Credential, CreditCode, Rejected, TicketCode
-from admission.events import Admitted, Closed, EpochOpened, Incident, Resumed
+from admission.events import Admitted, Closed, EpochOpened, Incident, Overridden, Resumed
 from admission.facts import Attempt, Exposure, Facts
 from admission.tickets import Basis, Closing, History, Outcome, Risk, Use
 from offline_cache.database import Database
@@ -149,6 +149,9 @@ class Store:
         seq_no = append(sql, attempt.at_ms, event).seq_no
         insert_use(sql, self._box_id, seq_no, attempt.at_ms, event)
         sql.execute("INSERT INTO open_admissions VALUES (?)", (admission_id,))
+        if (act := decision.act) is not None:
+            said = Overridden(admission_id, act.refused_record, act.staff_id, act.role, act.code)
+            append(sql, attempt.at_ms, said)
         return Answer(decision, f"{self._box_id}-{seq_no}", admission_id)
 
     def _record_resumed(

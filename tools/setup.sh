@@ -93,7 +93,7 @@ unless_stamped() {
     # shellcheck disable=SC2086  # a list of file names without spaces
     wanted=$(fingerprint $files)
     [[ ! -f $stamps/$name || $(<"$stamps/$name") != "$wanted" ]] || return 0
-    "$@"
+    "$@" || return
     mkdir -p "$stamps"
     printf '%s\n' "$wanted" >"$stamps/$name"
 }
@@ -119,6 +119,23 @@ install_project() {
     "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --offline --no-deps --no-build-isolation --editable .
 }
 
+# --- JavaScript ------------------------------------------------------------------------------------------------------
+
+# What the handheld's page reads codes with, from npm's lock to where the box serves it.
+install_page() {
+    local npm=npm from=node_modules/zxing-wasm/dist to=gate_agent/web/handheld/vendor
+    if ! command -v npm >/dev/null; then
+        install_lock requirements-node.lock
+        npm=$PWD/$venv/bin/npm
+    fi
+    step="npm ci"
+    say "JavaScript packages: package-lock.json"
+    PATH="$PWD/$venv/bin:$PATH" "$npm" ci --silent || return 1
+    rm -rf "$to"
+    install -D -m 644 "$from/es/reader/index.js" "$to/reader/index.js"
+    install -m 644 "$from/es/share.js" "$from/reader/zxing_reader.wasm" node_modules/zxing-wasm/LICENSE "$to"
+}
+
 # ---------------------------------------------------------------------------------------------------------------------
 
 purpose=${1:-}
@@ -140,4 +157,10 @@ unless_stamped box "requirements.lock" install_lock requirements.lock
 unless_stamped central "requirements-central.lock" install_lock requirements-central.lock
 [[ $purpose == run ]] || unless_stamped dev "requirements-dev.lock" install_lock requirements-dev.lock
 unless_stamped project "pyproject.toml" install_project
+if [[ $purpose == run ]]; then
+    unless_stamped page "package-lock.json" install_page ||
+        say "the handheld's page will not read codes with a phone's camera: npm could not install zxing-wasm"
+else
+    unless_stamped page "package-lock.json" install_page
+fi
 say "ready ($purpose)"

@@ -6,7 +6,7 @@ import re
 
 from aiohttp import web
 
-from central.reports import Wanted, admissions, conflict_rows, refusals
+from central.reports import Wanted, admissions, conflict_rows, override_rows, refusals
 from central.summary import summary
 from central.web.centre import Centre
 from central.web.errors import ApiError, json_response
@@ -29,6 +29,7 @@ class ReportRoutes:
             web.get("/v1/admissions", self._admissions),
             web.get("/v1/refusals", self._refusals),
             web.get("/v1/conflicts", self._conflicts),
+            web.get("/v1/overrides", self._overrides),
         ]
 
     async def _summary(self, request: web.Request) -> web.Response:
@@ -50,6 +51,12 @@ class ReportRoutes:
         limit = _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
         rows = await self._centre.store.read(lambda connection: conflict_rows(connection, limit))
         return json_response({"conflicts": rows})
+
+    async def _overrides(self, request: web.Request) -> web.Response:
+        limit = _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
+        staff_id = request.query.get("staff")
+        rows = await self._centre.store.read(lambda connection: override_rows(connection, staff_id, limit))
+        return json_response({"overrides": rows})
 
 
 def _wanted(request: web.Request) -> Wanted:

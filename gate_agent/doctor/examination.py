@@ -137,12 +137,13 @@ def _brokers(settings: Settings, folder: Path) -> Iterator[tuple[str, Broker, st
 async def _running(settings: Settings, folder: Path) -> AsyncIterator[Finding]:
     """Ask the agent that runs what it holds."""
     host, port = settings.web.host, settings.web.port
+    scheme = "https" if settings.web.tls_cert_file else "http"
     token = read_secret(folder, settings.web.token_file)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5), headers=headers) as session,
-            session.get(f"http://{host}:{port}/v1/state") as response,
+            session.get(f"{scheme}://{host}:{port}/v1/state", ssl=False) as response,  # it is this machine
         ):
             state = await response.json()
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -207,6 +208,7 @@ def _secrets(settings: Settings, folder: Path) -> list[tuple[str, Path]]:
         "web.token_file": settings.web.token_file,
     }
     paths = [(setting, folder / name) for setting, name in names.items() if name]
+    paths += [(f"token of {staff.id}", folder / staff.token_file) for staff in settings.staff]
     own = folder / settings.state_dir / FILE_NAME
     return [*paths, ("the box's own key", own)] if own.exists() else paths
 

@@ -605,7 +605,7 @@ def test_the_tables_reach_every_reason_that_a_credential_can_get() -> None:
     reached = {case.reason for cases in (LISTED, UNLISTED, FREE, CREDIT, INTERRUPTED) for case in cases}
     elsewhere = {Reason.NOT_A_TICKET, Reason.MALFORMED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}
     elsewhere |= {Reason.CAPACITY_REACHED, Reason.RESERVED_ONLY, Reason.UNLISTED_CODE}
-    elsewhere |= {Reason.LANE_NOT_READY, Reason.STORE_BROKEN}
+    elsewhere |= {Reason.LANE_NOT_READY, Reason.STORE_BROKEN, Reason.OVERRIDDEN}
     assert reached | elsewhere == set(Reason)
     assert not reached & elsewhere
 

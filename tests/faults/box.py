@@ -50,6 +50,8 @@ class Box:
     camera: str = ""
     controller_port: int = 0
     state_dir: str = "state"
+    staff: dict[str, str] = field(default_factory=dict)
+    """Members of staff by id with their roles; with any there is a lane H1 that they attend."""
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -174,6 +176,7 @@ class Box:
             'id = "1"',
             *self._camera_lines(),
             *self._turnstile_lines(),
+            *self._staff_lines(),
         ]
         self.settings.write_text("\n".join(lines) + "\n")
 
@@ -190,6 +193,21 @@ class Box:
             else 'driver = "simulated"'
         )
         return ("[lanes.turnstile]", driver, "release_timeout_ms = 1000")
+
+    def _staff_lines(self) -> Sequence[str]:
+        if not self.staff:
+            return ()
+        lines = ["[[lanes]]", 'id = "H1"', "[lanes.turnstile]", 'driver = "attendant"']
+        for staff_id, role in self.staff.items():
+            (self.folder / f"{staff_id}.token").write_text(f"token of {staff_id}")
+            lines += [
+                "[[staff]]",
+                f'id = "{staff_id}"',
+                f'role = "{role}"',
+                f'token_file = "{staff_id}.token"',
+            ]
+        lines += ["[[external_issuers]]", 'issuer = "ota"', 'pattern = "OTA-[0-9]{10}"']
+        return lines
 
     def _url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.web_port}{path}"

@@ -115,6 +115,10 @@ class Gate:
         self._tasks.append(watching)
         return post
 
+    def follow(self, lane: Lane) -> None:
+        """Follow the turnstile of a lane that was put up elsewhere."""
+        self._tasks.append(asyncio.create_task(lane.watch()))
+
     async def add_ready_lane(self, lane_id: str = "lane-1", *, release_ms: int = RELEASE_MS) -> Post:
         """Put up a lane and return it once its barrier is closed."""
         post = self.add_lane(lane_id, release_ms=release_ms)

@@ -18,6 +18,7 @@ from admission.passage import Signal
 from admission.reasons import Reason
 from gate_agent.ports import Indicator, Turnstile, TurnstileLostError, TurnstileSignal
 from gate_agent.turnstiles import simulated
+from gate_agent.turnstiles.attendant import AttendantTurnstile
 from gate_agent.turnstiles.simulated import SimulatedTurnstile
 from gate_agent.turnstiles.tcp import TcpTurnstile
 from simulator.fakes import FakeDisplay, FakeTurnstile
@@ -101,7 +102,19 @@ async def tcp_rig(folder: Path) -> AsyncIterator[Rig]:
         await house.kill()
 
 
-RIGS = {"fake": fake_rig, "simulated": simulated_rig, "tcp": tcp_rig}
+@asynccontextmanager
+async def attendant_rig(folder: Path) -> AsyncIterator[Rig]:
+    """A member of staff, who says that the visitor went in."""
+    turnstile = AttendantTurnstile()
+    told: list[bool] = []
+
+    async def walk_through() -> None:
+        told.append(turnstile.tell(ADMISSION, passed=True))
+
+    yield Rig(turnstile, walk_through, lambda: sum(told))
+
+
+RIGS = {"attendant": attendant_rig, "fake": fake_rig, "simulated": simulated_rig, "tcp": tcp_rig}
 
 
 @pytest.fixture(params=RIGS)
@@ -137,6 +150,38 @@ async def test_same_admission_again_opens_nothing_twice(rig: Rig) -> None:
     await rig.walk_through()
     assert [(await rig.hears()).signal for _ in range(2)] == [Signal.PASSED, Signal.CLOSED]
     assert rig.openings() == 1
+
+
+async def test_an_attendant_says_that_nobody_went_in() -> None:
+    """Then the barrier that is not there has closed again, which gives the right back."""
+    turnstile = AttendantTurnstile()
+    await turnstile.next_signal()
+    await turnstile.release(ADMISSION, LONG_MS)
+    assert turnstile.waiting_for == ADMISSION
+    assert turnstile.tell(ADMISSION, passed=False)
+    assert await turnstile.next_signal() == TurnstileSignal(Signal.CLOSED, ADMISSION)
+    assert not turnstile.tell(ADMISSION, passed=True)
+    assert turnstile.waiting_for is None
+
+
+async def test_an_attendant_who_says_nothing_leaves_it_unknown() -> None:
+    """After the release's time the lane is free again, and nobody claims to have seen what happened."""
+    turnstile = AttendantTurnstile()
+    await turnstile.next_signal()
+    await turnstile.release(ADMISSION, SHORT_MS)
+    said = [await asyncio.wait_for(turnstile.next_signal(), SOON_S) for _ in range(2)]
+    assert [report.signal for report in said] == [Signal.LOST, Signal.RECOVERED]
+
+
+async def test_an_attendants_late_word_is_not_taken() -> None:
+    """A word about another admission, or after the time, changes nothing."""
+    turnstile = AttendantTurnstile()
+    assert not turnstile.tell(ADMISSION, passed=True)
+    await turnstile.release(ADMISSION, LONG_MS)
+    assert not turnstile.tell(bytes(16), passed=True)
+    turnstile.tell(ADMISSION, passed=True)
+    turnstile._give_up(ADMISSION)
+    assert turnstile._signals.qsize() == 3
 
 
 @asynccontextmanager

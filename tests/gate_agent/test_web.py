@@ -20,7 +20,8 @@ from admission.passage import Signal, State
 from gate_agent import lane as lane_module
 from gate_agent.health import BoxView, CameraStatus, Neighbourhood, Post
 from gate_agent.metrics import MetricSources
-from gate_agent.web.server import MAX_BODY_BYTES, MAX_PICTURE_WIDTH, WebServer
+from gate_agent.web.replies import MAX_BODY_BYTES
+from gate_agent.web.server import MAX_PICTURE_WIDTH, Doors, WebServer
 from tests.gate_agent.gate import Gate, opened_gate, ticket_code
 from tests.gate_agent.gate import Post as LanePost
 
@@ -98,7 +99,7 @@ async def opened_site(
             neighbourhood=neighbourhood,
         )
         sources = MetricSources(gate.box.database.commits, folder)
-        server = WebServer(view, sources, "127.0.0.1", 0, token)
+        server = WebServer(view, sources, Doors("127.0.0.1", 0, token))
         site = Site(gate, lane, eye, await server.start(), info, problems, posts)
         try:
             yield site

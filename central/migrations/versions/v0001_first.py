@@ -230,6 +230,20 @@ def _folded() -> None:
         sa.PrimaryKeyConstraint("box_id", "seq_no"),
     )
     op.create_table(
+        "overrides",
+        sa.Column("admission_id", sa.LargeBinary(), nullable=False),
+        sa.Column("refused_record", sa.String(length=64), nullable=False),
+        sa.Column("staff_id", sa.String(length=64), nullable=False),
+        sa.Column("role", sa.Integer(), nullable=False),
+        sa.Column("code", sa.String(length=32), nullable=False),
+        sa.Column("box_id", sa.String(length=64), nullable=False),
+        sa.Column("seq_no", sa.BigInteger(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("admission_id"),
+        comment="Admissions that a member of staff decided.",
+    )
+    op.create_index("overrides_staff", "overrides", ["staff_id", "at_ms"])
+    op.create_table(
         "incidents",
         sa.Column("box_id", sa.String(length=64), nullable=False),
         sa.Column("seq_no", sa.BigInteger(), nullable=False),

@@ -1,0 +1,64 @@
+"""What a member of staff may let in, and what that spends."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from admission.answers import Decision, Spend
+from admission.codes import KEY_BYTES, Credential, CreditCode, ExternalCode, Rejected, TicketCode
+from admission.facts import Facts
+from admission.reasons import Reason, Verdict
+from admission.staff import Role, StaffAct
+from admission.tickets import Basis, Risk
+
+KEPT_S = 400 * 86_400
+"""How long an override is kept when nothing says when its right ends: longer than any ticket is valid."""
+
+
+def may_override(reason: Reason, role: Role) -> bool:
+    """Return whether a member of staff of `role` may let in whom the gate refused for `reason`."""
+    needed = reason.wording.override
+    return needed is not None and role >= needed
+
+
+def decide_override(
+    refused: Reason, credential: Credential | Rejected, facts: Facts, act: StaffAct, now_ms: int
+) -> Decision:
+    """Return the decision to let in whom the gate refused for `refused`, or the refusal itself when `act` may not.
+
+    Whoever was referred probably has the right: letting them in spends it, so that it cannot be spent again. Whoever
+    was denied has none: no right is touched, and the override stands by itself.
+    """
+    if not may_override(refused, act.role):
+        return Decision(refused, detail=f"role {act.role.word} may not override {refused}")
+    keep_until_s = now_ms // 1000 + KEPT_S
+    if refused.verdict is not Verdict.REFER or isinstance(credential, Rejected | CreditCode):
+        key = _override_key(act) if isinstance(credential, Rejected) else credential.key
+        return _admitted(Spend(key, Basis.OVERRIDE, keep_until_s), act)
+    if _is_spent(facts):
+        return Decision(Reason.ALREADY_USED, detail="spent since it was referred")
+    until_s = _until_s(credential, facts)
+    spend = Spend(credential.key, Basis.TICKET, until_s or keep_until_s, risk=Risk.STAFF)
+    return _admitted(spend, act)
+
+
+def _admitted(spend: Spend, act: StaffAct) -> Decision:
+    return Decision(Reason.OVERRIDDEN, spend, act=act)
+
+
+def _override_key(act: StaffAct) -> bytes:
+    """Return a key that no right has: what was shown was no credential."""
+    return blake2b(act.refused_record.encode(), digest_size=KEY_BYTES, person=b"sg override").digest()
+
+
+def _is_spent(facts: Facts) -> bool:
+    if facts.ticket is None:
+        return facts.history.held(Basis.TICKET) > 0
+    used = facts.ticket.used + facts.history.used_since_list(Basis.TICKET)
+    return facts.ticket.quantity - facts.ticket.refunded - used <= 0
+
+
+def _until_s(credential: TicketCode | ExternalCode, facts: Facts) -> int | None:
+    if facts.ticket is not None:
+        return facts.ticket.valid_until_s
+    return credential.validity.until_s if isinstance(credential, TicketCode) else None

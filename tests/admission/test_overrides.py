@@ -1,0 +1,146 @@
+"""Whom a member of staff may let in all the same, and what that spends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from admission.codes import Credential, Rejected
+from admission.overrides import KEPT_S, decide_override, may_override
+from admission.reasons import Reason, Verdict
+from admission.staff import OverrideCode, Role, StaffAct
+from admission.tickets import Basis, History, Risk
+from tests.admission.makers import (
+    CREDIT_CODE,
+    EXTERNAL_CODE,
+    HOUR_S,
+    KEY,
+    NOW_MS,
+    NOW_S,
+    TICKET_CODE,
+    facts,
+    ticket,
+    use,
+)
+
+NEVER = {
+    Reason.LANE_NOT_READY,
+    Reason.STORE_BROKEN,
+    Reason.CAPACITY_REACHED,
+    Reason.BAD_SIGNATURE,
+}
+"""Nobody opens what cannot open or be recorded, exceeds what was approved, or takes a forgery for a ticket."""
+
+
+def act(role: Role = Role.SUPERVISOR, record: str = "B1-D7") -> StaffAct:
+    """A member of staff lets somebody in."""
+    return StaffAct("w12", role, OverrideCode.ORDER_CHECKED, record)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_says_who_may_override_it(reason: Reason) -> None:
+    """An admission has nothing to override; what was referred or denied has a role, or is never overridden."""
+    if reason.verdict is Verdict.ADMIT or reason in NEVER:
+        assert reason.wording.override is None
+    else:
+        assert reason.wording.override is not None
+    assert may_override(reason, Role.SUPERVISOR) == (reason.wording.override is not None)
+
+
+def test_a_steward_confirms_what_staff_can_look_up_and_no_more() -> None:
+    """What the box could not know is for anybody on duty; money, blocks and used tickets are the supervisor's."""
+    assert {reason for reason in Reason if may_override(reason, Role.STEWARD)} == {
+        Reason.NO_LIST,
+        Reason.UNLISTED_CODE,
+        Reason.UNLISTED_LIMIT,
+        Reason.UNKNOWN_PRODUCT,
+    }
+
+
+@pytest.mark.parametrize("code", OverrideCode)
+def test_every_code_has_words_in_both_languages(code: OverrideCode) -> None:
+    """Staff choose among words, and the record is read by people."""
+    assert all(code.words)
+
+
+@pytest.mark.parametrize(
+    ("credential", "known", "until_s"),
+    [
+        (TICKET_CODE, facts(), TICKET_CODE.validity.until_s),
+        (EXTERNAL_CODE, facts(), NOW_S + KEPT_S),
+        (TICKET_CODE, facts(ticket=ticket(valid_until_s=NOW_S + 9 * HOUR_S)), NOW_S + 9 * HOUR_S),
+    ],
+)
+def test_confirming_a_referred_ticket_spends_it(credential: Credential, known: Any, until_s: int) -> None:
+    """Who was referred and is let in has used the ticket: it cannot be used again when the list knows it."""
+    decision = decide_override(Reason.UNLISTED_CODE, credential, known, act(Role.STEWARD), NOW_MS)
+    assert (decision.reason, decision.act) == (Reason.OVERRIDDEN, act(Role.STEWARD))
+    spend = decision.spend
+    assert spend is not None
+    assert (spend.key, spend.basis, spend.risk, spend.quantity) == (KEY, Basis.TICKET, Risk.STAFF, 1)
+    assert spend.keep_until_s == until_s
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        facts(history=History((use(1),))),
+        facts(ticket=ticket(used=1)),
+        facts(ticket=ticket(), history=History((use(1),))),
+    ],
+)
+def test_a_ticket_that_was_spent_meanwhile_is_not_confirmed(known: Any) -> None:
+    """Between the referral and the confirmation another gate may have admitted on it."""
+    decision = decide_override(Reason.UNLISTED_CODE, TICKET_CODE, known, act(), NOW_MS)
+    assert (decision.reason, decision.spend) == (Reason.ALREADY_USED, None)
+
+
+@pytest.mark.parametrize(
+    ("refused", "credential"),
+    [
+        (Reason.ALREADY_USED, TICKET_CODE),
+        (Reason.CREDIT_DATA_OLD, CREDIT_CODE),
+        (Reason.EXPIRED, EXTERNAL_CODE),
+    ],
+)
+def test_an_override_of_a_denial_touches_no_right(refused: Reason, credential: Credential) -> None:
+    """Who has no right is let in on the staff's word alone: it costs no ticket and no credit."""
+    spend = decide_override(refused, credential, facts(ticket=ticket(used=1)), act(), NOW_MS).spend
+    assert spend is not None
+    assert (spend.key, spend.basis, spend.fare_fen, spend.risk) == (KEY, Basis.OVERRIDE, 0, Risk.NONE)
+    history = History((use(1, basis=Basis.OVERRIDE),))
+    assert history.used_since_list(Basis.TICKET) == history.held(Basis.TICKET) == 0
+
+
+def test_what_was_no_credential_gets_a_key_of_its_own() -> None:
+    """Two visitors without a readable code are two admissions, each under its refusal's number."""
+    nothing = Rejected(Reason.MALFORMED, "")
+    keys = set()
+    for record in ("B1-D1", "B1-D2"):
+        spend = decide_override(Reason.MALFORMED, nothing, facts(), act(record=record), NOW_MS).spend
+        assert spend is not None
+        keys.add(spend.key)
+    assert len(keys) == 2
+
+
+@given(
+    refused=st.sampled_from([reason for reason in Reason if reason.verdict is not Verdict.ADMIT]),
+    role=st.sampled_from(Role),
+    credential=st.sampled_from([TICKET_CODE, CREDIT_CODE, EXTERNAL_CODE, Rejected(Reason.MALFORMED, "")]),
+    used=st.integers(0, 2),
+)
+def test_nothing_is_let_in_beyond_the_role(
+    refused: Reason, role: Role, credential: Credential | Rejected, used: int
+) -> None:
+    """Whatever was refused and whoever asks: an admission needs the role, and carries who decided."""
+    known = facts(ticket=ticket(used=used))
+    decision = decide_override(refused, credential, known, act(role), NOW_MS)
+    if decision.verdict is Verdict.ADMIT:
+        assert may_override(refused, role)
+        assert decision.act is not None
+        assert decision.spend is not None
+    else:
+        assert decision.spend is None
