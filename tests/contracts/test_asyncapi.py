@@ -51,6 +51,7 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
         epoch=st.binary(min_size=8, max_size=8),
         previous_epoch=st.just(b"") | st.binary(min_size=8, max_size=8),
     ),
+    events.Overridden: st.builds(events.Overridden, admission_id=BYTES_16),
     events.Admitted: st.builds(
         events.Admitted,
         admission_id=BYTES_16,

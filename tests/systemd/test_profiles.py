@@ -50,7 +50,7 @@ def test_the_lane_profile_loads_once_its_keys_are_filled_in(tmp_path: Path) -> N
     path = tmp_path / "box.toml"
     path.write_text(text, "utf-8")
     settings = load_settings(path)
-    assert (settings.profile, [lane.id for lane in settings.lanes]) == (Profile.LANE, ["1", "2"])
+    assert (settings.profile, [lane.id for lane in settings.lanes]) == (Profile.LANE, ["1", "2", "H1"])
     assert settings.state_dir == "/var/lib/gate-agent"
 
 

@@ -4,6 +4,7 @@ import { readCamera } from "./reader.js";
 
 const $ = (id) => document.getElementById(id);
 const SIGNS = { ADMIT: "✓", REFER: "?", DENY: "✕" };
+const KINDS = { ADMIT: "放行", REFER: "转人工", DENY: "不放行" };
 const TONES = { ADMIT: [[880, 0.12]], REFER: [[440, 0.15], [440, 0.15]], DENY: [[220, 0.5]] };
 const BUZZES = { ADMIT: [80], REFER: [80, 80, 80], DENY: [400] };
 const WEDGE_PAUSE_MS = 80; // a scanner types faster than anybody
@@ -76,6 +77,7 @@ function words(element, zh, en) {
 function blank() {
   $("verdict").dataset.verdict = "none";
   $("sign").textContent = "▢";
+  $("kind-word").textContent = "";
   words($("word"), "请扫码", "Scan a code");
   for (const id of ["why", "detail", "record"]) $(id).textContent = "";
   for (const id of ["passage", "override", "needs"]) $(id).hidden = true;
@@ -84,6 +86,7 @@ function blank() {
 function show(answer) {
   $("verdict").dataset.verdict = answer.verdict;
   $("sign").textContent = SIGNS[answer.verdict];
+  $("kind-word").textContent = KINDS[answer.verdict];
   words($("word"), answer.text.zh, answer.text.en);
   $("why").textContent = `${answer.staff_text.zh} ${answer.staff_text.en}`;
   $("detail").textContent = answer.detail;
