@@ -20,7 +20,7 @@ import aiohttp
 from demo.cast import Casting, Guest, line_up
 from demo.processes import resident_mb, run_until_done
 from demo.street import draw, draw_empty
-from demo.world import OTA, PROJECT, World
+from demo.world import BOX_ID, OTA, PROJECT, World
 
 TICKETS = 400_000
 STARTS = 5
@@ -42,7 +42,7 @@ async def measure(folder: Path) -> dict[str, Any]:
             version = (await _state(world))["box"]["list_version"]
             await _import_tickets(world)
             await _until_version(world, at_least=version + 1)
-            installing_rss_mb = resident_mb(world.agent.pid or 0)
+            installing_rss_mb = resident_mb(world.boxes[BOX_ID].agent.pid or 0)
             large = [await _first_decision(world, *pair) for pair in _pairs(guests, script, STARTS)]
     return {
         "tickets": TICKETS,
@@ -58,7 +58,7 @@ async def measure(folder: Path) -> dict[str, Any]:
 
 async def _first_decision(world: World, guest: Guest, line: str) -> tuple[float, float]:
     """Stop the box, put a visitor before its camera, start it, and return seconds to release and MB resident."""
-    await world.agent.stop()
+    await world.boxes[BOX_ID].agent.stop()
     await asyncio.to_thread(_append, world.script, [line])
     await _until_logged(world.witness_log, guest, "shown")
     began = time.monotonic()
@@ -66,7 +66,7 @@ async def _first_decision(world: World, guest: Guest, line: str) -> tuple[float,
     released_ms = await _until_logged(world.witness_log, guest, "released")
     seconds = released_ms / 1000 - began
     await _until_logged(world.witness_log, guest, "closed")
-    return seconds, resident_mb(world.agent.pid or 0)
+    return seconds, resident_mb(world.boxes[BOX_ID].agent.pid or 0)
 
 
 async def _until_logged(log: Path, guest: Guest, what: str) -> float:
@@ -100,7 +100,7 @@ async def _until_version(world: World, at_least: int) -> None:
 
 
 async def _state(world: World) -> dict[str, Any]:
-    return await world.box_state() or {"box": {"list_version": 0}}
+    return await world.boxes[BOX_ID].state() or {"box": {"list_version": 0}}
 
 
 def _pairs(guests: list[Guest], script: list[str], first: int) -> list[tuple[Guest, str]]:

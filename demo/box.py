@@ -19,6 +19,9 @@ SITE_ID = "fairy"
 OTA = "ota"
 OTA_PATTERN = "OTA-[0-9]{10}"
 READY_TIMEOUT_S = 20.0
+HANDHELD_LANE, STAFF_ID = "H1", "s1"
+ATTENDED_MS = 30_000
+"""How long a member of staff may take to say whether a visitor went in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,17 @@ class Box:
         self.log = folder / f"{box_id}.log"
         self.store = folder / box_id / "box.db"
         self.public_key = ""
+        self.staff_token = ""
+        """Of the member of staff who attends lane H1; empty where there is no handheld."""
         self._settings = folder / f"{box_id}.toml"
         self._broker_cable, self._http_cable = (Proxy(0, "127.0.0.1", port) for port in centre_ports)
         self._site_cable = Proxy(0, "127.0.0.1", site_port) if site_port else None
         self.agent = Child(f"agent {box_id}", python("gate_agent", "run", str(self._settings)), self.log)
+
+    @property
+    def all_lane_ids(self) -> tuple[str, ...]:
+        """The lanes with a camera, and the one that staff attend, if there is one."""
+        return (*self.lane_ids, HANDHELD_LANE) if self.staff_token else self.lane_ids
 
     @property
     def is_centre_cut(self) -> bool:
@@ -154,7 +164,16 @@ class Box:
                     "release_timeout_ms": release_timeout_ms,
                 }
             )
-        self._settings.write_text(text, "utf-8")
+        self._settings.write_text(text + self._handheld_settings(), "utf-8")
+
+    def _handheld_settings(self) -> str:
+        if not self.staff_token:
+            return ""
+        token_file = self._settings.with_suffix(".token")
+        token_file.write_text(self.staff_token, "ascii")
+        text = "[[staff]]\n" + toml({"id": STAFF_ID, "role": "supervisor", "token_file": str(token_file)})
+        text += "[[lanes]]\n" + toml({"id": HANDHELD_LANE})
+        return text + "[lanes.turnstile]\n" + toml({"driver": "attendant", "release_timeout_ms": ATTENDED_MS})
 
     def introduce(self, neighbours: Sequence[Box]) -> None:
         """Add the site's broker and the neighbours, whose keys are made by now, to the settings."""

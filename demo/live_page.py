@@ -1,8 +1,9 @@
-"""The server of the live page: it outlives the box, shows it, and does to it what the buttons say."""
+"""The server of the live page: it outlives the boxes, shows them, and does to them what the buttons say."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -46,9 +47,9 @@ class LivePage:
                 web.get("/samples", self._samples),
                 web.get("/api/state", self._state),
                 web.get("/api/lanes/{lane}/picture", self._picture),
-                web.post("/api/cut", self._cut),
-                web.post("/api/restore", self._restore),
-                web.post("/api/kill", self._kill),
+                web.post("/api/cut/{link}", self._cut),
+                web.post("/api/restore/{link}", self._restore),
+                web.post("/api/kill/{box}", self._kill),
             ]
         )
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -88,15 +89,20 @@ class LivePage:
         return web.Response(body=picture, content_type="image/jpeg")
 
     async def _cut(self, request: web.Request) -> web.Response:
-        return self._do(lambda: self._world.cut(silent_ms=SILENT_MS))
+        cut = {"centre": self._world.cut, "site": self._world.cut_site}.get(request.match_info["link"])
+        return self._do(cut and partial(cut, silent_ms=SILENT_MS))
 
     async def _restore(self, request: web.Request) -> web.Response:
-        return self._do(self._world.restore)
+        links = {"centre": self._world.restore, "site": self._world.restore_site}
+        return self._do(links.get(request.match_info["link"]))
 
     async def _kill(self, request: web.Request) -> web.Response:
-        return self._do(self._world.agent.kill)
+        box = self._world.boxes.get(request.match_info["box"])
+        return self._do(box.agent.kill if box else None)
 
-    def _do(self, act: Callable[[], None]) -> web.Response:
+    def _do(self, act: Callable[[], None] | None) -> web.Response:
+        if act is None:
+            raise web.HTTPNotFound
         act()
         return web.Response(status=HTTPStatus.NO_CONTENT)
 

@@ -1,4 +1,4 @@
-"""The whole gate, to be watched in a browser: broker, centre, one box with two lanes, and visitors."""
+"""The whole gate, to be watched in a browser: brokers, centre, two boxes with three lanes, a handheld, and visitors."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from demo.renderer import Renderer
 from demo.world import PROJECT, World
 
 LANES = ("1", "2")
+NEIGHBOURS = {"B2": ("3",)}
+HANDHELD_AT = "B2"
 CAMERA_LANE = "1"
 """The lane that a real camera looks at."""
 RELEASE_TIMEOUT_MS = 4000
@@ -38,13 +40,17 @@ async def show(folder: Path, camera: str | None, port: int) -> None:
                 folder,
                 LANES,
                 release_timeout_ms=RELEASE_TIMEOUT_MS,
+                neighbours=NEIGHBOURS,
+                handheld_at=HANDHELD_AT,
                 min_interval_ms=MIN_INTERVAL_MS,
                 cameras=cameras,
             )
         )
         await world.start()
         renderer = await stack.enter_async_context(Renderer(folder, seed))
-        crowd = Crowd(world, renderer, [lane for lane in LANES if lane not in cameras], random.Random(seed))
+        crowd = Crowd(
+            world, renderer, [lane for lane in world.lanes if lane not in cameras], random.Random(seed)
+        )
         observer = Observer(world, crowd, CAMERA_LANE if camera else None)
         page = LivePage(world, observer)
         stack.push_async_callback(page.stop)
@@ -54,6 +60,11 @@ async def show(folder: Path, camera: str | None, port: int) -> None:
             tasks.create_task(observer.run())
             await world.start_box()
             print(f"Scenic Gate is running: {address}  (Ctrl-C stops it)", flush=True)
+            handheld = world.boxes[HANDHELD_AT]
+            print(
+                f"Handheld: http://127.0.0.1:{handheld.port}/handheld/  (token: {handheld.staff_token})",
+                flush=True,
+            )
             if camera:
                 print(f"Sample tickets for the camera: {address}samples", flush=True)
 

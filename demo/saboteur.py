@@ -35,7 +35,7 @@ class Saboteur:
     def __init__(self, world: World) -> None:
         self._world = world
         self._first, self._second = world.boxes.values()
-        box_of = {lane: box.box_id for box in world.boxes.values() for lane in box.lane_ids}
+        box_of = {lane: box.box_id for box in world.boxes.values() for lane in box.all_lane_ids}
         self.faults = Faults(Troubles(box_of))
         self._cut_at_s = self._site_cut_at_s = 0.0
         self._watches: list[asyncio.Task[None]] = []

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.audit import Findings, audit, read_books, read_witness
+from demo.box import HANDHELD_LANE
 from demo.cast import Casting, Guest
 from demo.day import DAY, Phase, invite
 from demo.processes import StartError, resident_mb, run_until_done
@@ -25,6 +26,7 @@ from demo.witness_log import WitnessLog
 from demo.world import PROJECT, World
 
 BOXES = {"B1": ("1", "2"), "B2": ("3",)}
+HANDHELD_AT = "B2"
 RELEASE_TIMEOUT_MS = 3000
 LOOK_EVERY_S = 0.1
 PLAY_TIMEOUT_S = 240.0
@@ -48,11 +50,14 @@ async def smoke(folder: Path, share: float, seed: int) -> dict[str, Any]:
     """Play one run and return its report."""
     began = time.monotonic()
     lanes, others = BOXES["B1"], {"B2": BOXES["B2"]}
-    async with World(folder, lanes, neighbours=others, release_timeout_ms=RELEASE_TIMEOUT_MS) as world:
+    async with World(
+        folder, lanes, neighbours=others, handheld_at=HANDHELD_AT, release_timeout_ms=RELEASE_TIMEOUT_MS
+    ) as world:
         await world.start()
+        all_lanes = {box.box_id: box.all_lane_ids for box in world.boxes.values()}
         rng = random.Random(seed)
         async with world.back_office as office:
-            phases = await invite(Casting(office, rng), BOXES, share, rng)
+            phases = await invite(Casting(office, rng), all_lanes, share, rng)
         guests = [guest for phase in phases for guest in phase]
         _say(f"{len(guests)} visitors")
         _append(world.script, [draw_empty(folder, seed)])
@@ -190,6 +195,7 @@ def _report(
         "agent_rss_mb": rss_mb,
         "resumed": findings.resumed,
         "unknown": findings.unknown,
+        "by_handheld": sum(guest.lane == HANDHELD_LANE for guest in guests),
         "copies_refused": findings.copies_refused,
         "copies_admitted_apart": findings.copies_admitted,
         "cut_s": round(faults.cut_s, 1),

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from demo.box import HANDHELD_LANE
 from demo.cast import Guest
 from simulator.scenes import Medium, render_empty, render_showing
 
@@ -48,15 +49,12 @@ def draw_one(guest: Guest, folder: Path, seed: int, linger_ms: int = 0) -> str:
 
     `linger_ms` is how long they go on showing their code after the answer.
     """
-    cv2.setNumThreads(1)
-    rng = np.random.default_rng(seed)
-    medium = Medium.PAPER if rng.random() < 0.3 else Medium.PHONE
-    frames = render_showing(guest.code, medium, rng, FRAMES)
     line = {
         "id": guest.id,
         "lane": guest.lane,
         "kind": guest.kind,
-        "frames": _save(folder, guest.id, frames),
+        "code": guest.code,
+        "frames": [] if guest.lane == HANDHELD_LANE else _showing(guest, folder, seed),
         "expect": guest.expected,
         "passes": guest.passes,
         "after": [guest.follows] if guest.follows else [],
@@ -64,6 +62,13 @@ def draw_one(guest: Guest, folder: Path, seed: int, linger_ms: int = 0) -> str:
         "linger_ms": linger_ms,
     }
     return json.dumps(line)
+
+
+def _showing(guest: Guest, folder: Path, seed: int) -> list[str]:
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng(seed)
+    medium = Medium.PAPER if rng.random() < 0.3 else Medium.PHONE
+    return _save(folder, guest.id, render_showing(guest.code, medium, rng, FRAMES))
 
 
 def _save(folder: Path, name: str, frames: list[bytes]) -> list[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
 from demo.back_office import BackOffice
-from demo.box import OTA, PROJECT, READY_TIMEOUT_S, SITE_ID, Box, Lane, toml
+from demo.box import HANDHELD_LANE, OTA, PROJECT, READY_TIMEOUT_S, SITE_ID, Box, Lane, toml
 from demo.processes import Child, find_program, free_port, output, python, until_listening
 
 __all__ = ["BOX_ID", "OTA", "PROJECT", "SITE_ID", "World"]
@@ -41,7 +42,7 @@ class World:
     """Starts everything, cuts and restores networks, kills, and stops what it started.
 
     `lanes` are those of the first box; `neighbours` names further boxes with theirs. With neighbours there is a site
-    broker besides the centre's.
+    broker besides the centre's. The box `handheld_at` has one more lane, which staff attend.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class World:
         *,
         release_timeout_ms: int,
         neighbours: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        handheld_at: str = "",
         min_interval_ms: int = MIN_INTERVAL_MS,
         cameras: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
@@ -68,6 +70,8 @@ class World:
             box_id: Box(folder, box_id, lane_ids, (self._broker_port, self.centre_port), self._site_port)
             for box_id, lane_ids in {BOX_ID: lanes, **neighbours}.items()
         }
+        if handheld_at:
+            self.boxes[handheld_at].staff_token = secrets.token_hex(4)
         self.lanes = tuple(lane_id for box in self.boxes.values() for lane_id in box.lane_ids)
         self._stack = contextlib.AsyncExitStack()
         self.broker = self._mosquitto("mosquitto")
@@ -84,32 +88,6 @@ class World:
     def back_office(self) -> BackOffice:
         """A client of the centre that is not behind the cut."""
         return BackOffice(f"http://127.0.0.1:{self.centre_port}")
-
-    # The first box, for those who look at one.
-
-    @property
-    def agent(self) -> Child:
-        """The first box's program."""
-        return self.boxes[BOX_ID].agent
-
-    @property
-    def agent_log(self) -> Path:
-        """The first box's log."""
-        return self.boxes[BOX_ID].log
-
-    @property
-    def box_store(self) -> Path:
-        """The first box's database."""
-        return self.boxes[BOX_ID].store
-
-    @property
-    def box_port(self) -> int:
-        """Where the first box serves HTTP."""
-        return self.boxes[BOX_ID].port
-
-    async def box_state(self) -> dict[str, Any] | None:
-        """Return what the first box says of itself, or None while it cannot be asked."""
-        return await self.boxes[BOX_ID].state()
 
     async def start(self) -> None:
         """Start everything but the boxes, and register what they need; the demo's keys are made at the first run."""
@@ -155,6 +133,21 @@ class World:
         """Whether a box's way to the centre is cut."""
         return any(box.is_centre_cut for box in self.boxes.values())
 
+    @property
+    def is_site_cut(self) -> bool:
+        """Whether the boxes are cut off from each other."""
+        return any(box.is_site_cut for box in self.boxes.values())
+
+    def cut_site(self, *, silent_ms: int) -> None:
+        """Cut every box but the first off from the site's broker, which stands beside that."""
+        for box in list(self.boxes.values())[1:]:
+            box.cut_site(silent_ms=silent_ms)
+
+    def restore_site(self) -> None:
+        """Mend the way between the boxes."""
+        for box in list(self.boxes.values())[1:]:
+            box.restore_site()
+
     def cut(self, *, silent_ms: int) -> None:
         """Cut every box off from the centre."""
         for box in self.boxes.values():
@@ -176,6 +169,9 @@ class World:
         command += ["--min-interval-ms", str(self._min_interval_ms)]
         for lane in self.lanes:
             command += ["--lane", f"{lane}:0:0"]
+        for box in self.boxes.values():
+            if box.staff_token:
+                command += ["--handheld", f"{HANDHELD_LANE}:{box.port}:{box.staff_token}"]
         witness = Child("witness", command, self.folder / "witness.err", wants_stdout=True)
         await witness.start()
         self._stack.push_async_callback(witness.stop)

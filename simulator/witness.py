@@ -1,4 +1,4 @@
-"""The physical world at a gate: cameras, turnstiles, passage sensors, and the visitors of a script.
+"""The physical world at a gate: cameras, turnstiles, passage sensors, staff with handhelds, a script's visitors.
 
 A process of its own that imports nothing but the standard library: what it logs is what happened, whatever
 the programs under test believe. In the log `t_ms` is the monotonic clock, `wall_ms` the wall clock.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
+import http.client
 import itertools
 import json
 import re
@@ -28,6 +30,8 @@ EMPTY_BEFORE_S = 0.300
 TURN_AWAY_S = 0.400
 CLOSE_AFTER_PASSAGE_S = 0.150
 FOLLOW_S = 0.100
+RETRY_S = 0.200
+ANSWER_S = 3.0
 HTTP_HEAD = (
     b"HTTP/1.0 200 OK\r\nCache-Control: no-store\r\n"
     b"Content-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
@@ -51,6 +55,7 @@ class Visitor:
     after: tuple[str, ...]  # visitors who must have left before
     patience_s: float
     linger_s: float  # how long they go on showing after the answer
+    code: str = ""  # what a member of staff reads with a handheld
 
     @property
     def pace_s(self) -> float:
@@ -71,7 +76,7 @@ def parse_script_line(line: str, folder: Path) -> Visitor | EmptyScene | None:
         fields = json.loads(line)
         if fields.get("end"):
             return None
-        frames = tuple(folder / name for name in fields.get("empty") or fields["frames"])
+        frames = tuple(folder / name for name in fields.get("empty") or fields.get("frames", ()))
         if "empty" in fields:
             return EmptyScene(frames)
         return Visitor(
@@ -83,6 +88,7 @@ def parse_script_line(line: str, folder: Path) -> Visitor | EmptyScene | None:
             after=tuple(fields.get("after", ())),
             patience_s=float(fields.get("patience_ms", 12_000)) / 1000,
             linger_s=float(fields.get("linger_ms", 0)) / 1000,
+            code=str(fields.get("code", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScriptError(f"{error!r} in script line {line!r}") from error
@@ -335,7 +341,69 @@ class Lane:
         self.camera.show(showing(self._empty, 0, lambda: None))
 
 
-async def invite(script: Path, follow: bool, lanes: dict[str, Lane]) -> None:
+class Steward:
+    """A member of staff with a handheld at a lane without a barrier: scans, lets in, and tells the box who went in."""
+
+    def __init__(self, name: str, log: Log, port: int, token: str) -> None:
+        self.coming: asyncio.Queue[Visitor | None] = asyncio.Queue()
+        self._name = name
+        self._log = log
+        self._port = port
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    async def run(self, gone: defaultdict[str, asyncio.Event]) -> None:
+        """Serve everyone who comes, one after the other."""
+        while visitor := await self.coming.get():
+            for earlier in visitor.after:
+                await gone[earlier].wait()
+            await asyncio.sleep(EMPTY_BEFORE_S)  # nobody reads a code faster
+            await self._serve(
+                visitor, functools.partial(self._log.write, lane=self._name, visitor=visitor.id)
+            )
+            gone[visitor.id].set()
+
+    async def _serve(self, visitor: Visitor, note: Callable[..., None]) -> None:
+        note("shown")
+        answer = await self._insist("scans", {"payload": visitor.code}, visitor.patience_s)
+        if answer is None:
+            note("unserved")
+        else:
+            note("verdict", **{name: answer[name] for name in ("verdict", "reason", "record")})
+            if answer["verdict"] == "ADMIT":
+                await self._let_in(visitor, answer["admission_id"], note)
+        note("left")
+
+    async def _let_in(self, visitor: Visitor, admission_id: str, note: Callable[..., None]) -> None:
+        note("released", admission_id=admission_id)
+        await asyncio.sleep(visitor.pace_s)
+        note("passed" if visitor.passes else "closed", admission_id=admission_id)
+        await self._insist(
+            "passages", {"admission_id": admission_id, "passed": visitor.passes}, visitor.patience_s
+        )
+
+    async def _insist(self, path: str, body: dict[str, object], patience_s: float) -> Any:
+        """Ask until the box answers, as whoever holds a handheld does; None when it never did."""
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+                status, answer = await asyncio.to_thread(self._ask, path, body)
+                if status != 503 and answer.get("error", {}).get("code") != "lane_busy":
+                    return answer if status == 200 else None
+            await asyncio.sleep(RETRY_S)
+        return None
+
+    def _ask(self, path: str, body: dict[str, object]) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_S)
+        try:
+            text = json.dumps({"lane": self._name, **body})
+            connection.request("POST", f"/v1/staff/{path}", text, self._headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+
+async def invite(script: Path, follow: bool, lanes: dict[str, Lane | Steward]) -> None:
     """Read the script and send everyone in it to their lane. Raises ScriptError."""
     known: set[str] = set()
     awaited: set[str] = set()
@@ -344,7 +412,8 @@ async def invite(script: Path, follow: bool, lanes: dict[str, Lane]) -> None:
             case EmptyScene(frames):
                 pictures = [path.read_bytes() for path in frames]
                 for lane in lanes.values():
-                    lane.furnish(pictures)
+                    if isinstance(lane, Lane):
+                        lane.furnish(pictures)
             case Visitor() if part.lane in lanes:
                 lanes[part.lane].coming.put_nowait(part)
                 known.add(part.id)
@@ -359,24 +428,29 @@ async def invite(script: Path, follow: bool, lanes: dict[str, Lane]) -> None:
 
 async def play(options: argparse.Namespace, log: Log) -> None:
     """Serve the lanes until cancelled; the script plays meanwhile, and its end is logged as `finished`."""
-    lanes: dict[str, Lane] = {}
+    lanes: dict[str, Lane | Steward] = {}
     ports: dict[str, dict[str, int]] = {}
     for address in options.lane:
         name, camera_port, controller_port = address.split(":")
-        lanes[name] = lane = Lane(name, log, options.min_interval_ms / 1000)
+        lane = Lane(name, log, options.min_interval_ms / 1000)
+        lanes[name] = lane
         camera = await asyncio.start_server(lane.camera.serve, "127.0.0.1", int(camera_port))
         controller = await asyncio.start_server(lane.turnstile.serve, "127.0.0.1", int(controller_port))
         served = {"camera": camera, "controller": controller}
         ports[name] = {what: server.sockets[0].getsockname()[1] for what, server in served.items()}
+    for address in options.handheld:
+        name, port, token = address.split(":")
+        lanes[name] = Steward(name, log, int(port), token)
     print(json.dumps({"ready": True, "lanes": ports}), flush=True)
     gone: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
     async with asyncio.TaskGroup() as world:
-        for lane in lanes.values():
-            world.create_task(lane.camera.play())
+        for place in lanes.values():
+            if isinstance(place, Lane):
+                world.create_task(place.camera.play())
         async with asyncio.TaskGroup() as visits:
             visits.create_task(invite(options.script, options.follow, lanes))
-            for lane in lanes.values():
-                visits.create_task(lane.run(gone))
+            for place in lanes.values():
+                visits.create_task(place.run(gone))
         log.write("finished")
 
 
@@ -394,6 +468,7 @@ def main() -> None:
     parser.add_argument("--script", type=Path, required=True, help="who comes, as JSON lines")
     parser.add_argument("--log", type=Path, required=True, help="what happened, as JSON lines; written anew")
     parser.add_argument("--lane", action="append", required=True, metavar="NAME:MJPEG_PORT:CONTROLLER_PORT")
+    parser.add_argument("--handheld", action="append", default=[], metavar="NAME:BOX_PORT:TOKEN")
     parser.add_argument("--follow", action="store_true", help="wait for lines to be added to the script")
     parser.add_argument("--min-interval-ms", type=int, default=1500, help="between two visitors' starts")
     options = parser.parse_args()

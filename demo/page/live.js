@@ -22,11 +22,11 @@ function put(element, text) {
 // The lanes -----------------------------------------------------------------------------------------------------------
 
 class Lane {
-  constructor(id, isReal) {
+  constructor(id, box, isReal) {
     this.id = id;
     this.element = byId("lane-template").content.cloneNode(true).firstElementChild;
     this.element.id = `lane-${id}`;
-    this.find(".name b").textContent = `${id} 号通道`;
+    this.find(".name b").textContent = `${box} · ${id} 号通道`;
     this.find(".name span").textContent = `Lane ${id}`;
     this.find("canvas").setAttribute("aria-label", `${id} 号通道摄像头 camera of lane ${id}`);
     this.find(".note").hidden = !isReal;
@@ -138,8 +138,9 @@ let agreed = { at: -Infinity, number: 0 };
 
 function accord(state) {
   const behind = Math.max(0, state.ledger.box - (state.ledger.centre ?? 0));
-  if (!state.box) return ["wait", "设备正在重启", "The box is restarting"];
-  if (state.network.is_cut) return ["cut", "网络已断，闸机照常", "Network cut; the gates go on"];
+  const down = state.boxes.filter((box) => !box.said).map((box) => box.id);
+  if (down.length) return ["wait", `${down.join("、")} 正在重启`, `${down.join(", ")} restarting`];
+  if (state.network.is_cut) return ["cut", "中心已断，闸机照常", "Centre cut; the gates go on"];
   if (state.ledger.agree) agreed = { at: performance.now(), number: state.ledger.box };
   if (performance.now() - agreed.at < SETTLED_MS) return ["agree", "双方一致", "Both sides agree"];
   return ["wait", `正在补传 ${behind} 条`, `Catching up: ${behind} to go`];
@@ -147,7 +148,7 @@ function accord(state) {
 
 function showNetwork(state) {
   const [kind, zh, en] = accord(state);
-  const isCut = state.network.is_cut;
+  const { is_cut, is_site_cut } = state.network;
   byId("accord").dataset.kind = kind;
   put(byId("accord-zh"), zh);
   put(byId("accord-en"), en);
@@ -156,13 +157,20 @@ function showNetwork(state) {
   put(byId("ledger-box"), number(ledger.box));
   put(byId("ledger-centre"), number(ledger.centre));
   put(byId("ledger-sign"), ledger.box === ledger.centre ? "=" : "≠");
-  put(byId("backlog"), state.box ? number(state.box.backlog) : "–");
-  put(byId("wire-label"), isCut ? "设备与中心之间网络已断 the network is cut" : "设备与中心网络畅通 the network is up");
-  byId("wire").classList.toggle("is-cut", isCut);
-  byId("wire").classList.toggle("is-down", !state.box);
-  allow("cut", !isCut);
-  allow("restore", isCut);
-  allow("kill", Boolean(state.box));
+  const waiting = state.boxes.map((box) => box.said?.backlog ?? null);
+  put(byId("backlog"), waiting.includes(null) ? "–" : number(waiting.reduce((a, b) => a + b, 0)));
+  const [centre, site] = [is_cut ? "断 cut" : "通 up", is_site_cut ? "断 cut" : "通 up"];
+  put(byId("plan-label"), `中心链路 centre: ${centre}; 邻箱链路 site: ${site}`);
+  for (const box of state.boxes) {
+    byId(`end-${box.id}`).classList.toggle("is-down", !box.said);
+    byId(`link-${box.id}`).classList.toggle("is-cut", is_cut);
+    allow(`kill-${box.id}`, Boolean(box.said));
+  }
+  byId("link-site").classList.toggle("is-cut", is_site_cut);
+  allow("cut", !is_cut);
+  allow("restore", is_cut);
+  allow("cut-site", !is_site_cut);
+  allow("restore-site", is_site_cut);
   showChart(state.history);
 }
 
@@ -216,10 +224,18 @@ function allow(id, isAllowed) {
   byId(id).setAttribute("aria-disabled", String(!isAllowed));
 }
 
-for (const id of ["cut", "restore", "kill"]) {
+const ACTS = {
+  cut: "cut/centre",
+  restore: "restore/centre",
+  "cut-site": "cut/site",
+  "restore-site": "restore/site",
+  "kill-B1": "kill/B1",
+  "kill-B2": "kill/B2",
+};
+for (const [id, path] of Object.entries(ACTS)) {
   byId(id).addEventListener("click", async () => {
     if (byId(id).getAttribute("aria-disabled") === "true") return;
-    await fetch(`/api/${id}`, { method: "POST", headers: { "X-Scenic-Gate": "live-page" } });
+    await fetch(`/api/${path}`, { method: "POST", headers: { "X-Scenic-Gate": "live-page" } });
     await refresh();
   });
 }
@@ -231,34 +247,59 @@ function age(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} 分钟前 min ago` : `${Math.round(seconds / 3600)} 小时前 h ago`;
 }
 
-function showBox(box, process) {
-  const isUp = Boolean(box);
-  byId("box-link").dataset.link = isUp ? (box.link_up ? "up" : "down") : "none";
-  put(byId("box-link"), isUp ? (box.link_up ? "在线 online" : "脱机 offline") : "重启中 restarting");
-  put(byId("box-pid"), process.pid ?? "–");
-  put(byId("box-starts"), `第 ${process.starts} 次启动 start no. ${process.starts}`);
-  put(byId("problems"), isUp ? box.problems.join(" · ") : "");
-  put(byId("box-backlog"), isUp ? number(box.backlog) : "–");
-  if (!isUp) return;
-  put(byId("box-name"), `${box.box_id} · ${box.site_id}`);
-  put(byId("box-list"), box.list_version || "–");
-  put(byId("box-list-age"), box.list_version ? age(box.list_age_s) : "");
+const LINKS = { true: ["up", "在线 online"], false: ["down", "脱机 offline"], undefined: ["none", "重启中 restarting"] };
+
+class BoxCard {
+  constructor(id) {
+    this.element = byId("box-template").content.cloneNode(true).firstElementChild;
+    this.element.id = `box-${id}`;
+    byId("boxes").append(this.element);
+  }
+
+  put(name, text) {
+    put(this.element.querySelector(`.${name}`), text);
+  }
+
+  showLink(name, isUp) {
+    const [link, words] = LINKS[isUp];
+    this.element.querySelector(`.${name}`).dataset.link = link;
+    this.put(name, words);
+  }
+
+  show({ said, process, id }) {
+    this.showLink("link-centre", said?.link_up);
+    this.showLink("link-site", said?.site_link_up);
+    this.put("box-pid", process.pid ?? "–");
+    this.put("box-starts", `第 ${process.starts} 次启动 start no. ${process.starts}`);
+    this.put("problems", said ? said.problems.join(" · ") : "");
+    this.put("box-backlog", said ? number(said.backlog) : "–");
+    this.put("box-name", said ? `${id} · ${said.site_id}` : id);
+    if (!said) return;
+    this.put("box-list", said.list_version || "–");
+    this.put("box-list-age", said.list_version ? age(said.list_age_s) : "");
+    const [neighbour] = said.neighbours;
+    if (!neighbour) return;
+    const isHeard = said.site_link_up && neighbour.silent_s !== null && neighbour.silent_s < 5;
+    const behind = neighbour.behind ? `缺 ${neighbour.behind} behind` : "已同步 in step";
+    this.put("box-behind", `${neighbour.box_id} ${isHeard ? behind : "听不到 not heard"}`);
+  }
 }
 
-function showCentre(centre, nowMs) {
+function showCentre(centre) {
   if (!centre) {
     put(byId("centre-seen"), "无法访问 not answering");
     return;
   }
   put(byId("site-zh"), centre.site.zh);
   put(byId("site-en"), centre.site.en);
-  const seen = centre.last_seen_ms ? age(Math.max(0, nowMs - centre.last_seen_ms) / 1000) : "–";
-  put(byId("centre-seen"), `${centre.online ? "设备在线 box online" : "设备离线 box offline"} · ${seen}`);
+  const online = Object.values(centre.online).filter(Boolean).length;
+  put(byId("centre-seen"), `${online} / ${Object.keys(centre.online).length} 台在线 boxes online`);
   put(byId("centre-events"), number(centre.events_received));
   put(byId("centre-admitted"), number(centre.admitted));
   put(byId("centre-passages"), number(centre.passages));
   put(byId("centre-refused"), number(centre.refused));
   put(byId("centre-conflicts"), number(centre.conflicts));
+  put(byId("centre-cost"), centre.conflicts ? `¥${(centre.conflicts_fen / 100).toFixed(2)}` : "");
   put(byId("centre-charges"), number(centre.charges));
   put(byId("centre-money"), `¥${(centre.charges_fen / 100).toFixed(2)}`);
 }
@@ -266,15 +307,33 @@ function showCentre(centre, nowMs) {
 // All of it -----------------------------------------------------------------------------------------------------------
 
 const lanes = new Map();
+const boxes = new Map();
+
+function showConflicts(conflicts) {
+  const lines = conflicts.map(({ gates, cost_fen }) => {
+    const places = gates.map(({ box_id, lane_id, at_ms }) => `${box_id} 通道 lane ${lane_id} ${clock(at_ms)}`);
+    return `${places.join(" ＋ ")} · ¥${(cost_fen / 100).toFixed(2)}`;
+  });
+  const list = byId("conflicts");
+  if (list.dataset.shown === lines.join()) return;
+  list.dataset.shown = lines.join();
+  list.replaceChildren(...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
+}
+
+const clock = (ms) => new Date(ms).toLocaleTimeString("zh-CN", { hour12: false, timeZone: "Asia/Shanghai" });
 
 function show(state) {
   for (const lane of state.lanes) {
-    if (!lanes.has(lane.id)) lanes.set(lane.id, new Lane(lane.id, lane.id === state.camera_lane));
-    lanes.get(lane.id).show(lane, Boolean(state.box), state.at_ms);
+    if (!lanes.has(lane.id)) lanes.set(lane.id, new Lane(lane.id, lane.box_id, lane.id === state.camera_lane));
+    lanes.get(lane.id).show(lane, lane.is_up, state.at_ms);
+  }
+  for (const box of state.boxes) {
+    if (!boxes.has(box.id)) boxes.set(box.id, new BoxCard(box.id));
+    boxes.get(box.id).show(box);
   }
   showNetwork(state);
-  showBox(state.box, state.process);
-  showCentre(state.centre, state.at_ms);
+  showCentre(state.centre);
+  showConflicts(state.conflicts);
 }
 
 async function refresh() {

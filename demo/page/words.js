@@ -23,6 +23,7 @@ export const REASONS = {
   FREE_VISIT: ["首次免票", "free visit"],
   CREDIT_LINE: ["先游后付", "pay later"],
   RESUMED: ["继续通行", "resumed"],
+  OVERRIDDEN: ["人工放行", "let in by staff"],
   NO_LIST: ["无名单", "no list"],
   UNLISTED_CODE: ["未收录", "unlisted code"],
   UNLISTED_LIMIT: ["脱机限额", "floor limit"],
@@ -41,12 +42,14 @@ export const REASONS = {
   FREE_VISIT_USED: ["免票已用", "free visit used"],
   NO_CREDIT: ["额度不足", "no credit"],
   NO_ENTITLEMENT: ["无权益", "no entitlement"],
+  CAPACITY_REACHED: ["景区已满", "site full"],
+  RESERVED_ONLY: ["仅限预约", "reservations only"],
   NOT_A_TICKET: ["非门票", "not a ticket"],
   MALFORMED: ["无法识别", "malformed"],
   UNKNOWN_KEY: ["未知签发方", "unknown issuer"],
   BAD_SIGNATURE: ["签名无效", "bad signature"],
 };
 
-const ADMITTING = new Set(["TICKET", "UNLISTED_TICKET", "FREE_VISIT", "CREDIT_LINE", "RESUMED"]);
+const ADMITTING = new Set(["TICKET", "UNLISTED_TICKET", "FREE_VISIT", "CREDIT_LINE", "RESUMED", "OVERRIDDEN"]);
 
 export const admits = (reason) => ADMITTING.has(reason);

@@ -49,14 +49,14 @@ def page() -> Iterator[Page]:
     assert said == []
 
 
-def test_both_lanes_are_seen_at_work(demo: Demo, page: Page) -> None:
-    """Each lane shows moving pictures and, in both languages, what the box answered."""
+def test_all_lanes_are_seen_at_work(demo: Demo, page: Page) -> None:
+    """Each lane of both boxes shows moving pictures and, in both languages, what its box answered."""
     page.goto(demo.url)
-    for lane in ("1", "2"):
+    for lane, box in (("1", "B1"), ("2", "B1"), ("3", "B2")):
         card = page.locator(f"#lane-{lane}")
         expect(card.locator("canvas")).to_have_attribute("data-pictures", re.compile(r"\d{2,}"))
         expect(card.locator(".verdict")).to_have_attribute("data-verdict", re.compile("ADMIT|REFER|DENY"))
-        expect(card.locator(".record")).to_contain_text("B1-")
+        expect(card.locator(".record")).to_contain_text(f"{box}-")
         expect(card.locator(".words .zh")).to_have_text(re.compile("[一-鿿]{2,}"))
         expect(card.locator(".words .en")).to_have_text(re.compile("[A-Za-z ]{5,}"))
         expect(card.locator(".reasons li").first).to_be_visible()
@@ -69,28 +69,46 @@ def test_gates_go_on_through_a_cut(demo: Demo, page: Page) -> None:
     page.locator("#cut").click()
     expect(page.locator("#accord")).to_have_attribute("data-kind", "cut")
     earlier = _answered(demo)
-    expect(page.locator("#box-link")).to_have_attribute("data-link", "down")
+    for box in ("B1", "B2"):
+        expect(page.locator(f"#box-{box} .link-centre")).to_have_attribute("data-link", "down")
     expect(page.locator("#backlog")).to_have_text(re.compile(r"^([4-9]|\d{2,})$"))
     until(lambda: all(at_ms > earlier[lane] for lane, at_ms in _answered(demo).items()))
     page.locator("#restore").click()
     expect(page.locator("#accord")).to_have_attribute("data-kind", "agree")
-    expect(page.locator("#box-link")).to_have_attribute("data-link", "up")
+    expect(page.locator("#box-B1 .link-centre")).to_have_attribute("data-link", "up")
     until(lambda: demo.state()["ledger"]["agree"])
+
+
+def test_boxes_hear_each_other_until_their_link_is_cut(demo: Demo, page: Page) -> None:
+    """Each box shows that it knows its neighbour's uses; cut apart it says that it does not hear it, and goes on."""
+    page.goto(demo.url)
+    for box, neighbour in (("B1", "B2"), ("B2", "B1")):
+        expect(page.locator(f"#box-{box} .box-behind")).to_have_text(f"{neighbour} 已同步 in step")
+    page.locator("#cut-site").click()
+    expect(page.locator("#link-site")).to_have_class(re.compile("is-cut"))
+    expect(page.locator("#box-B2 .link-site")).to_have_attribute("data-link", "down")
+    expect(page.locator("#box-B1 .box-behind")).to_contain_text("not heard")
+    earlier = _answered(demo)
+    until(lambda: _answered(demo)["3"] > earlier["3"])
+    page.locator("#restore-site").click()
+    expect(page.locator("#box-B2 .link-site")).to_have_attribute("data-link", "up")
+    expect(page.locator("#box-B1 .box-behind")).to_have_text("B2 已同步 in step")
 
 
 def test_killed_box_comes_back_with_everything(demo: Demo, page: Page) -> None:
     """The page says that the box restarts, then shows its new process; the centre's ledger has no gap."""
     page.goto(demo.url)
-    pid = str(demo.state()["process"]["pid"])
-    expect(page.locator("#box-pid")).to_have_text(pid)
-    page.locator("#kill").click()
-    expect(page.locator("#lane-1 .veil")).to_be_visible()
+    pid = str(demo.state()["boxes"][1]["process"]["pid"])
+    shown = page.locator("#box-B2 .box-pid")
+    expect(shown).to_have_text(pid)
+    page.locator("#kill-B2").click()
+    expect(page.locator("#lane-3 .veil")).to_be_visible()
     expect(page.locator("#accord")).to_contain_text("restarting")
-    expect(page.locator("#lane-1 .veil")).to_be_hidden()
-    expect(page.locator("#box-pid")).not_to_have_text(pid)
-    written = demo.state()["ledger"]["box"]
-    until(lambda: (ledger := demo.state()["ledger"])["agree"] and ledger["centre"] > written)
-    numbers = _centre_numbers(demo.folder)
+    expect(page.locator("#lane-3 .veil")).to_be_hidden()
+    expect(shown).not_to_have_text(pid)
+    written = demo.state()["boxes"][1]["ledger"]["box"]
+    until(lambda: (ledger := demo.state()["boxes"][1]["ledger"])["agree"] and ledger["centre"] > written)
+    numbers = _centre_numbers(demo.folder, "B2")
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) > written
 
@@ -98,7 +116,7 @@ def test_killed_box_comes_back_with_everything(demo: Demo, page: Page) -> None:
 @pytest.mark.parametrize("headers", [{}, {"Host": "gate.example", "X-Scenic-Gate": "live-page"}])
 def test_foreign_page_cannot_press_a_button(demo: Demo, headers: dict[str, str]) -> None:
     """Without the page's own header, or under another name for this machine, nothing is done."""
-    request = Request(f"{demo.url}api/cut", method="POST", headers=headers)  # noqa: S310  # our own address
+    request = Request(f"{demo.url}api/cut/centre", method="POST", headers=headers)  # noqa: S310  # our own address
     with pytest.raises(HTTPError) as refused:
         urlopen(request)  # noqa: S310
     refused.value.close()
@@ -148,9 +166,10 @@ def _answered(demo: Demo) -> dict[str, int]:
     return {lane["id"]: lane["last"]["at_ms"] if lane["last"] else 0 for lane in demo.state()["lanes"]}
 
 
-def _centre_numbers(folder: Path) -> list[int]:
+def _centre_numbers(folder: Path, box_id: str) -> list[int]:
+    query = "SELECT seq_no FROM ledger WHERE box_id = ? ORDER BY seq_no"
     with closing(sqlite3.connect(f"file:{folder / 'centre' / 'centre.db'}?mode=ro", uri=True)) as sql:
-        return [number for (number,) in sql.execute("SELECT seq_no FROM ledger ORDER BY seq_no")]
+        return [number for (number,) in sql.execute(query, (box_id,))]
 
 
 def _held_up(png: bytes) -> bytes:
