@@ -15,7 +15,7 @@ BENCHES := $(addprefix bench-,$(filter-out _%,$(basename $(notdir $(wildcard ben
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-test run smoke test check bench lock install clean $(BENCHES)
+.PHONY: help setup setup-test run smoke holiday test check bench lock install clean $(BENCHES)
 
 ## help        list these commands
 help:
@@ -36,6 +36,10 @@ run: setup
 ## smoke       the same without a browser, with faults; the last line is one JSON object
 smoke: setup
 	@$(PYTHON) -I -m demo.smoke
+
+## holiday     replay a holiday's busiest hours: CASE=new-year, spring-festival or may-day; draws docs/holiday-CASE.svg
+holiday: setup
+	@$(PYTHON) -I -m demo.holiday $(or $(CASE),may-day) --picture docs/holiday-$(or $(CASE),may-day).svg
 
 ## test        check, then every test
 test: check

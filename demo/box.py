@@ -26,7 +26,7 @@ ATTENDED_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One lane of a box: where its camera is seen and its turnstile is commanded."""
+    """One lane of a box: where its camera is seen, if it has one, and its turnstile is commanded."""
 
     id: str
     camera: str
@@ -156,7 +156,8 @@ class Box:
         text += "[web]\n" + toml({"port": self.port})
         for lane in lanes:
             text += "[[lanes]]\n" + toml({"id": lane.id})
-            text += "[lanes.camera]\n" + toml({"address": lane.camera})
+            if lane.camera:
+                text += "[lanes.camera]\n" + toml({"address": lane.camera})
             text += "[lanes.turnstile]\n" + toml(
                 {
                     "driver": "tcp",

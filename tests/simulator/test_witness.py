@@ -89,7 +89,7 @@ class Agent:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *script: Fact, lanes: tuple[str, ...] = ("1",), **options: int
+    folder: Path, *script: Fact, lanes: tuple[str, ...] = ("1",), handheld: str = "", **options: int
 ) -> AsyncIterator[World]:
     """A witness that follows its script; it must stop cleanly on SIGTERM, without a word of complaint."""
     for name, brightness in (("empty", EMPTY), ("approach", APPROACH), ("held", HELD)):
@@ -97,6 +97,7 @@ async def world(
     command = [sys.executable, "-I", witness_module.__file__, "--follow"]
     command += ["--script", str(folder / "script.jsonl"), "--log", str(folder / "witness.jsonl")]
     command += [part for lane in lanes for part in ("--lane", f"{lane}:0:0")]
+    command += ["--handheld", handheld] if handheld else []
     command += ["--min-interval-ms", str(options.get("min_interval_ms", 0))]
     world = World(
         await asyncio.create_subprocess_exec(
@@ -124,6 +125,60 @@ async def agent(world: World, lane: str = "1") -> AsyncIterator[Agent]:
     assert (await client.hears())["event"] == "state"
     yield client
     writer.close()
+
+
+class Counter:
+    """A box's staff service, by hand: it answers as told and remembers what it was asked."""
+
+    def __init__(self, *answers: tuple[int, Fact]) -> None:
+        self.asked: list[tuple[str, Fact]] = []
+        self._answers = list(answers)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = int(
+            next(line for line in head.splitlines() if line.lower().startswith("content-length")).split()[1]
+        )
+        self.asked.append((head.split()[1], json.loads(await reader.readexactly(length))))
+        assert "Bearer secret" in head
+        status, answer = self._answers.pop(0)
+        body = json.dumps(answer).encode()
+        writer.write(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body)
+        await writer.drain()
+        writer.close()
+
+
+def served(*visitors: Fact) -> list[Fact]:
+    """Script lines of visitors whose codes a member of staff reads."""
+    return [visitor(**one, lane="H1") | {"frames": [], "code": f"code of {one['name']}"} for one in visitors]
+
+
+async def test_a_steward_scans_lets_in_and_tells_who_went_in(tmp_path: Path) -> None:
+    """With a handheld as at a barrier: verdict, release and passage are the witness's own facts, told to the box."""
+    admit = {"verdict": "ADMIT", "reason": "TICKET", "record": "B2-1", "admission_id": ADMISSION}
+    deny = {"verdict": "DENY", "reason": "ALREADY_USED", "record": "B2-D1", "admission_id": None}
+    busy = {"error": {"code": "lane_busy", "message": ""}}
+    counter = Counter((409, busy), (200, admit), (200, {"passed": True}), (200, deny))
+    server = await asyncio.start_server(counter.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with world(
+        tmp_path, *served({"name": "v1"}, {"name": "v2"}), handheld=f"H1:{port}:secret"
+    ) as witness:
+        await witness.fact("left", visitor="v2")
+        facts = [(fact["what"], fact["visitor"]) for fact in witness.facts() if fact.get("lane") == "H1"]
+    server.close()
+    assert facts == [
+        *((what, "v1") for what in ("shown", "verdict", "released", "passed", "left")),
+        *((what, "v2") for what in ("shown", "verdict", "left")),
+    ]
+    assert [path for path, _ in counter.asked] == [
+        "/v1/staff/scans",
+        "/v1/staff/scans",
+        "/v1/staff/passages",
+        "/v1/staff/scans",
+    ]
+    assert counter.asked[2][1] == {"lane": "H1", "admission_id": ADMISSION, "passed": True}
 
 
 async def test_an_admitted_visitor_passes_and_the_barrier_closes(tmp_path: Path) -> None:
