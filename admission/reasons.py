@@ -348,7 +348,7 @@ WORDINGS: dict[Reason, Wording] = {
     Reason.SITE_LIMIT: Wording(
         Verdict.DENY,
         "本景区次数已用完；请去其他景区",
-        "Used up at this site; other sites may still be open",
+        "Used up at this site; please use another site on your ticket",
         "本景区次数已用完",
         "Its entries at this site are used",
         Role.SUPERVISOR,
