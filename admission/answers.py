@@ -28,6 +28,7 @@ class Decision:
 
     ADMIT carries either `spend`, a right to be used, or `resumed`, the use whose admission goes on. `unspent` names
     what would have admitted too and was left for another time. `act` stands where a member of staff decided.
+    `admits_at_ms` is the nearest moment at which a refusal would end, where there is one.
     """
 
     reason: Reason
@@ -35,6 +36,7 @@ class Decision:
     resumed: Use | None = None
     unspent: tuple[Basis, ...] = ()
     detail: str = ""
+    admits_at_ms: int | None = None
     act: StaffAct | None = None
 
     @property

@@ -51,7 +51,7 @@ def _decide_basis(basis: Basis, key: bytes, facts: Facts, policy: Policy, now_ms
             return _decide_free_visit(key, facts.subject, facts.history, site, policy, now_ms)
         case Basis.CREDIT_LINE:
             return _decide_credit_line(key, facts, site, policy, now_ms // 1000)
-        case Basis.TICKET | Basis.OVERRIDE:
+        case Basis.TICKET | Basis.EXIT | Basis.REENTRY | Basis.OVERRIDE:
             return Decision(Reason.NO_ENTITLEMENT, detail="no right of a subject")
         case _:
             assert_never(basis)

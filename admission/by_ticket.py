@@ -6,69 +6,128 @@ from datetime import UTC, datetime
 
 from admission.answers import Decision, Spend
 from admission.codes import ExternalCode, TicketCode
-from admission.facts import Exposure, Facts
+from admission.facts import ADMISSION, Exposure, Facts
 from admission.policy import Policy
 from admission.reasons import Reason
+from admission.terms import PLAIN
+from admission.ticket_terms import (
+    Asked,
+    check_calendar,
+    check_counters,
+    check_passback,
+    check_proof,
+    check_rule,
+    check_service,
+    check_validity,
+    first_refusal,
+    reenters,
+)
 from admission.tickets import Basis, History, Product, Risk, Ticket, TicketStatus
-from admission.validity import outside, withdrawn
+from admission.validity import withdrawn
 
 
-def decide_ticket_code(code: TicketCode, facts: Facts, policy: Policy, now_s: int) -> Decision:
+def decide_ticket_code(code: TicketCode, facts: Facts, policy: Policy, now_ms: int) -> Decision:
     """Decide a signed ticket: by the list's row where there is one, else by what is signed."""
     if facts.ticket is not None:
-        return _decide_listed(code.key, facts.ticket, facts, now_s)
+        return _decide_listed(code.key, facts.ticket, facts, policy, now_ms)
     if facts.is_key_withdrawn:
         return withdrawn(code.key_id)
     if facts.current_list is None:
-        return _decide_unlisted(code, facts, Risk.BOOTSTRAP, policy, now_s)
+        return _decide_unlisted(code, facts, Risk.BOOTSTRAP, policy, now_ms)
     if facts.product is None:
         return Decision(Reason.UNKNOWN_PRODUCT, detail=f"product {code.product}")
     if facts.site_id not in facts.product.site_ids:
         return Decision(Reason.WRONG_SITE, detail=_sites(facts.product))
-    return _decide_unlisted(code, facts, Risk.UNLISTED, policy, now_s)
+    return _decide_unlisted(code, facts, Risk.UNLISTED, policy, now_ms)
 
 
-def decide_external_code(code: ExternalCode, facts: Facts, now_s: int) -> Decision:
+def decide_external_code(code: ExternalCode, facts: Facts, policy: Policy, now_ms: int) -> Decision:
     """Decide another issuer's code: only the list knows what it may do."""
     if facts.current_list is None:
         return Decision(Reason.NO_LIST)
     if facts.ticket is None:
         return Decision(Reason.UNLISTED_CODE, detail=f"issuer {code.issuer}")
-    return _decide_listed(code.key, facts.ticket, facts, now_s)
+    return _decide_listed(code.key, facts.ticket, facts, policy, now_ms)
 
 
-def _decide_listed(key: bytes, ticket: Ticket, facts: Facts, now_s: int) -> Decision:
+_STATUSES = {
+    TicketStatus.UNPAID: Reason.UNPAID,
+    TicketStatus.BLOCKED: Reason.BLOCKED,
+    TicketStatus.REVOKED: Reason.REVOKED,
+}
+_BEFORE_ENTRIES = (check_service, check_validity, check_calendar, check_passback, check_rule)
+_AFTER_ENTRIES = (check_proof,)
+
+
+def _decide_listed(key: bytes, ticket: Ticket, facts: Facts, policy: Policy, now_ms: int) -> Decision:
     """Decide a ticket that the list knows; the list's row outranks what is printed in the code."""
     if facts.product is None:
         return Decision(Reason.UNKNOWN_PRODUCT, detail=f"product {ticket.product}")
     if ticket.quantity - ticket.refunded <= 0:
         return Decision(Reason.REFUNDED)
-    if ticket.status is TicketStatus.BLOCKED:
-        return Decision(Reason.BLOCKED)
+    if ticket.status in _STATUSES:
+        return Decision(_STATUSES[ticket.status])
     if facts.site_id not in facts.product.site_ids:
         return Decision(Reason.WRONG_SITE, detail=_sites(facts.product))
-    outside_of = outside(ticket.valid_from_s, ticket.valid_until_s, now_s)
-    if outside_of is not None:
-        return Decision(outside_of)
-    used = ticket.used + facts.history.used_since_list(Basis.TICKET)
-    if ticket.quantity - ticket.refunded - used <= 0:
-        return Decision(Reason.ALREADY_USED, detail=_last_use(facts.history))
-    return Decision(Reason.TICKET, Spend(key, Basis.TICKET, ticket.valid_until_s))
+    asked = Asked(facts.product.terms, ticket.valid_from_s, ticket.valid_until_s, facts, policy, now_ms)
+    refused = first_refusal(_BEFORE_ENTRIES, asked)
+    if refused is not None:
+        return refused
+    if reenters(asked):
+        return _back(key, asked)
+    refused = check_counters(asked)
+    if refused is None and not asked.terms.unlimited and _left(ticket, asked) <= 0:
+        refused = Decision(Reason.ALREADY_USED, detail=_last_use(facts.history))
+    refused = refused or first_refusal(_AFTER_ENTRIES, asked)
+    return refused or Decision(
+        Reason.TICKET, Spend(key, Basis.TICKET, asked.held_until_s, scope=_scope(asked))
+    )
 
 
-def _decide_unlisted(code: TicketCode, facts: Facts, risk: Risk, policy: Policy, now_s: int) -> Decision:
+def _scope(asked: Asked) -> str:
+    """Return under which name the entry is counted: the service behind the lane, empty for the site itself."""
+    service = asked.facts.lane.service
+    return "" if service == ADMISSION else service
+
+
+def _left(ticket: Ticket, asked: Asked) -> int:
+    """Return the entries that are left of the right to what lies behind the lane."""
+    sold, scope = ticket.quantity - ticket.refunded, _scope(asked)
+    used = ticket.counters.get(f"service:{scope}", 0) if scope else ticket.used
+    each = asked.terms.services.get(asked.facts.lane.service, 1)
+    return sold * each - used - asked.facts.history.used_since_list(Basis.TICKET, scope)
+
+
+def _back(key: bytes, asked: Asked) -> Decision:
+    return Decision(Reason.REENTRY, Spend(key, Basis.REENTRY, asked.held_until_s, quantity=0))
+
+
+def _decide_unlisted(code: TicketCode, facts: Facts, risk: Risk, policy: Policy, now_ms: int) -> Decision:
     """Decide a signed ticket that the list does not know: sold since, within the floor limit, or not genuine."""
     validity = code.validity
-    outside_of = outside(validity.from_s, validity.until_s, now_s)
-    if outside_of is not None:
-        return Decision(outside_of)
+    terms = facts.product.terms if facts.product else PLAIN
+    asked = Asked(terms, validity.from_s, validity.until_s, facts, policy, now_ms)
+    refused = first_refusal(_BEFORE_ENTRIES, asked)
+    if refused is not None:
+        return refused
     if facts.current_list is not None and validity.issued_s < facts.current_list.tickets_as_of_s:
         return Decision(Reason.UNLISTED_CODE, detail="issued before the list was made, yet not on it")
-    if facts.history.held(Basis.TICKET) > 0:
-        return Decision(Reason.ALREADY_USED, detail=_last_use(facts.history))
+    if reenters(asked):
+        return _back(code.key, asked)
+    scope = _scope(asked)
+    refused = check_counters(asked)
+    if refused is None and facts.history.held(Basis.TICKET, scope) >= terms.services.get(
+        facts.lane.service, 1
+    ):
+        refused = Decision(Reason.ALREADY_USED, detail=_last_use(facts.history))
+    refused = refused or first_refusal(_AFTER_ENTRIES, asked)
+    if refused is not None:
+        return refused
     if _floor_reached(risk, facts.exposure, policy):
         return Decision(Reason.UNLISTED_LIMIT)
-    return Decision(Reason.UNLISTED_TICKET, Spend(code.key, Basis.TICKET, validity.until_s, risk=risk))
+    return Decision(
+        Reason.UNLISTED_TICKET, Spend(code.key, Basis.TICKET, asked.held_until_s, scope=scope, risk=risk)
+    )
 
 
 def _floor_reached(risk: Risk, exposure: Exposure, policy: Policy) -> bool:

@@ -22,6 +22,8 @@ class ProductRow(msgspec.Struct, frozen=True, array_like=True):
     name_zh: str
     name_en: str
     site_ids: tuple[str, ...]
+    terms: str = ""
+    """As JSON (see `admission.terms`); empty for a plain ticket."""
 
 
 class TicketRow(msgspec.Struct, frozen=True, array_like=True):

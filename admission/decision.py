@@ -5,20 +5,32 @@ from __future__ import annotations
 from typing import assert_never
 
 from admission import capacity
-from admission.answers import Decision
+from admission.answers import Decision, Spend
 from admission.by_subject import decide_credit_code
 from admission.by_ticket import decide_external_code, decide_ticket_code
 from admission.capacity import CapacityFacts
-from admission.codes import Credential, CreditCode, ExternalCode, Rejected, TicketCode
-from admission.facts import Facts
+from admission.codes import KEY_BYTES, Credential, CreditCode, ExternalCode, Rejected, TicketCode
+from admission.facts import Direction, Facts, LaneTraits
 from admission.policy import Policy
 from admission.reasons import Reason
 from admission.tickets import Basis, Outcome, Use
 
+NOBODY = bytes(KEY_BYTES)
+"""The key under which whoever leaves without a credential is recorded."""
+EXIT_KEPT_S = 2 * 86_400
+"""An exit is kept for as long as it may matter to a re-entry of the same day."""
 
-def refuse(rejected: Rejected) -> Decision:
-    """Return the decision on a payload that is no credential."""
+
+def refuse(rejected: Rejected, lane: LaneTraits, now_ms: int) -> Decision:
+    """Return the decision on a payload that is no credential: nobody is kept from leaving for that."""
+    if lane.direction is Direction.EXIT:
+        return _leave(NOBODY, now_ms)
     return Decision(rejected.reason, detail=rejected.detail)
+
+
+def _leave(key: bytes, now_ms: int) -> Decision:
+    """Let somebody out, whatever they hold: nobody is locked in."""
+    return Decision(Reason.EXIT, Spend(key, Basis.EXIT, now_ms // 1000 + EXIT_KEPT_S, quantity=0))
 
 
 def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) -> Decision:
@@ -26,6 +38,8 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
 
     The policy knows the facts' site: whoever puts the two together has checked that.
     """
+    if facts.lane.direction is Direction.EXIT:
+        return _leave(credential.key, now_ms)
     resumed = _interrupted_use(facts, policy, now_ms)
     if resumed is not None:
         return Decision(Reason.RESUMED, resumed=resumed)
@@ -33,16 +47,18 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
 
 
 def _decide_right(credential: Credential, facts: Facts, policy: Policy, now_ms: int) -> Decision:
-    now_s = now_ms // 1000
     match credential:
         case TicketCode():
-            return decide_ticket_code(credential, facts, policy, now_s)
+            return decide_ticket_code(credential, facts, policy, now_ms)
         case ExternalCode():
-            return decide_external_code(credential, facts, now_s)
+            return decide_external_code(credential, facts, policy, now_ms)
         case CreditCode():
             return decide_credit_code(credential, facts, policy, now_ms)
         case _:
             assert_never(credential)
+
+
+_RESERVED = (Basis.TICKET, Basis.REENTRY)
 
 
 def _within_capacity(decision: Decision, facts: Facts) -> Decision:
@@ -50,7 +66,7 @@ def _within_capacity(decision: Decision, facts: Facts) -> Decision:
     spend = decision.spend
     if spend is None or facts.capacity is None:
         return decision
-    is_reserved = spend.basis is Basis.TICKET
+    is_reserved = spend.basis in _RESERVED and (facts.product is None or facts.product.terms.reserved)
     full = capacity.refusal(facts.capacity, max(1, spend.quantity), reserved=is_reserved)
     return decision if full is None else Decision(full, detail=_count(facts.capacity))
 

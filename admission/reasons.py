@@ -23,6 +23,8 @@ class Reason(StrEnum):
     UNLISTED_TICKET = "UNLISTED_TICKET"
     FREE_VISIT = "FREE_VISIT"
     CREDIT_LINE = "CREDIT_LINE"
+    REENTRY = "REENTRY"
+    EXIT = "EXIT"
     RESUMED = "RESUMED"
     OVERRIDDEN = "OVERRIDDEN"
 
@@ -33,15 +35,28 @@ class Reason(StrEnum):
     KEY_WITHDRAWN = "KEY_WITHDRAWN"
     CREDIT_DATA_OLD = "CREDIT_DATA_OLD"
     CREDIT_OFFLINE_LIMIT = "CREDIT_OFFLINE_LIMIT"
+    LATE = "LATE"
+    PROOF_NEEDED = "PROOF_NEEDED"
+    RULE_UNREADABLE = "RULE_UNREADABLE"
     LANE_NOT_READY = "LANE_NOT_READY"
     STORE_BROKEN = "STORE_BROKEN"
 
     ALREADY_USED = "ALREADY_USED"
     REFUNDED = "REFUNDED"
+    UNPAID = "UNPAID"
     BLOCKED = "BLOCKED"
+    REVOKED = "REVOKED"
     WRONG_SITE = "WRONG_SITE"
+    WRONG_SERVICE = "WRONG_SERVICE"
     TOO_EARLY = "TOO_EARLY"
     EXPIRED = "EXPIRED"
+    NO_SHOW = "NO_SHOW"
+    NOT_TODAY = "NOT_TODAY"
+    NOT_NOW = "NOT_NOW"
+    DAY_LIMIT = "DAY_LIMIT"
+    SITE_LIMIT = "SITE_LIMIT"
+    PASSBACK = "PASSBACK"
+    RULE = "RULE"
     FREE_VISIT_USED = "FREE_VISIT_USED"
     NO_CREDIT = "NO_CREDIT"
     NO_ENTITLEMENT = "NO_ENTITLEMENT"
@@ -103,6 +118,20 @@ WORDINGS: dict[Reason, Wording] = {
         "Welcome, pay later",
         "信用额度内放行",
         "Admitted on a credit line",
+    ),
+    Reason.REENTRY: Wording(
+        Verdict.ADMIT,
+        "欢迎回来，请通行",
+        "Welcome back, please go through",
+        "当日再入园，不扣次",
+        "Back on the same ticket; no entry is spent",
+    ),
+    Reason.EXIT: Wording(
+        Verdict.ADMIT,
+        "谢谢光临，请慢走",
+        "Thank you for coming, please go through",
+        "出园登记",
+        "On the way out",
     ),
     Reason.RESUMED: Wording(
         Verdict.ADMIT,
@@ -174,6 +203,30 @@ WORDINGS: dict[Reason, Wording] = {
         "The floor limit for credit is used up; try again online, or sell a ticket",
         Role.SUPERVISOR,
     ),
+    Reason.LATE: Wording(
+        Verdict.REFER,
+        "已过预约时段，请找工作人员",
+        "Your time has passed; please see our staff",
+        "票仍有效，按保留时间人工放行",
+        "Late, and still held: let them in when there is room",
+        Role.STEWARD,
+    ),
+    Reason.PROOF_NEEDED: Wording(
+        Verdict.REFER,
+        "请向工作人员出示证件",
+        "Please show your proof to our staff",
+        "优惠票：请查验下列证件",
+        "A concession: check what is named below",
+        Role.STEWARD,
+    ),
+    Reason.RULE_UNREADABLE: Wording(
+        Verdict.REFER,
+        "请向工作人员出示门票",
+        "Please show your ticket to our staff",
+        "票种规则无法判断；请人工核对",
+        "The product's rule cannot be evaluated; check by hand",
+        Role.STEWARD,
+    ),
     Reason.LANE_NOT_READY: Wording(
         Verdict.REFER,
         "请走旁边通道",
@@ -204,6 +257,14 @@ WORDINGS: dict[Reason, Wording] = {
         "Refunded in full",
         Role.SUPERVISOR,
     ),
+    Reason.UNPAID: Wording(
+        Verdict.DENY,
+        "此票尚未付款；请到售票处",
+        "This ticket is not paid yet; please come to the ticket office",
+        "订单未付款",
+        "The order is not paid",
+        Role.SUPERVISOR,
+    ),
     Reason.BLOCKED: Wording(
         Verdict.DENY,
         "请携订单到服务台",
@@ -212,12 +273,28 @@ WORDINGS: dict[Reason, Wording] = {
         "The ticket is blocked; the order system says why",
         Role.SUPERVISOR,
     ),
+    Reason.REVOKED: Wording(
+        Verdict.DENY,
+        "此票已作废；请到服务台",
+        "This ticket was cancelled; please come to the service counter",
+        "已作废或已换新码",
+        "Cancelled, or replaced by a new code",
+        Role.SUPERVISOR,
+    ),
     Reason.WRONG_SITE: Wording(
         Verdict.DENY,
         "此票不适用于本景区；请查看票面景区",
         "This ticket is for another site; please check the site on it",
         "票种不含本景区",
         "The product does not include this site",
+        Role.SUPERVISOR,
+    ),
+    Reason.WRONG_SERVICE: Wording(
+        Verdict.DENY,
+        "此票不含本项目；请到售票处",
+        "This ticket does not include this; please ask at the ticket office",
+        "票种不含本项服务",
+        "The product has no right to this service",
         Role.SUPERVISOR,
     ),
     Reason.TOO_EARLY: Wording(
@@ -234,6 +311,62 @@ WORDINGS: dict[Reason, Wording] = {
         "No longer valid; please come to the service counter",
         "晚于有效期；可改签则改签",
         "After its validity; rebook it where the product allows",
+        Role.SUPERVISOR,
+    ),
+    Reason.NO_SHOW: Wording(
+        Verdict.DENY,
+        "已过保留时间；请到服务台改签",
+        "Held no longer; please rebook at the service counter",
+        "保留时间已过，按未到处理；可改签",
+        "The hold is over; rebook where the product allows",
+        Role.SUPERVISOR,
+    ),
+    Reason.NOT_TODAY: Wording(
+        Verdict.DENY,
+        "今日不可用；请看票面日期",
+        "Not valid today; please see the dates on your ticket",
+        "不适用日期；下一可用日见下",
+        "A blackout day; the next good day is below",
+        Role.SUPERVISOR,
+    ),
+    Reason.NOT_NOW: Wording(
+        Verdict.DENY,
+        "此时段不可用；请看票面时间",
+        "Not valid at this time; please see your ticket",
+        "不在可用时段；下一时段见下",
+        "Outside its hours; the next are below",
+        Role.SUPERVISOR,
+    ),
+    Reason.DAY_LIMIT: Wording(
+        Verdict.DENY,
+        "今日次数已用完；请明日再来",
+        "Used up for today; please come back tomorrow",
+        "今日次数已用完",
+        "Today's entries are used",
+        Role.SUPERVISOR,
+    ),
+    Reason.SITE_LIMIT: Wording(
+        Verdict.DENY,
+        "本景区次数已用完；请去其他景区",
+        "Used up at this site; please use another site on your ticket",
+        "本景区次数已用完",
+        "Its entries at this site are used",
+        Role.SUPERVISOR,
+    ),
+    Reason.PASSBACK: Wording(
+        Verdict.DENY,
+        "此票刚刚使用过；请稍后再试",
+        "This ticket was just used; please try again later",
+        "防传递时间内",
+        "Within the anti-passback time",
+        Role.SUPERVISOR,
+    ),
+    Reason.RULE: Wording(
+        Verdict.DENY,
+        "此票现在不可用；请到服务台",
+        "Not valid here and now; please ask at the service counter",
+        "不符合票种规则；原因见下",
+        "The product's rule refuses; why is below",
         Role.SUPERVISOR,
     ),
     Reason.FREE_VISIT_USED: Wording(

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
+from admission.terms import PLAIN, Terms
+
 
 class Basis(IntEnum):
     """What an admission is founded on."""
@@ -17,6 +19,8 @@ class Basis(IntEnum):
     TICKET = 1
     FREE_VISIT = 2
     CREDIT_LINE = 3
+    EXIT = 6
+    REENTRY = 7
     OVERRIDE = 9
 
 
@@ -45,7 +49,9 @@ class TicketStatus(StrEnum):
     """What the order system says of a ticket, apart from refunds."""
 
     VALID = "valid"
+    UNPAID = "unpaid"
     BLOCKED = "blocked"
+    REVOKED = "revoked"
 
 
 def read_status(word: str) -> TicketStatus:
@@ -56,17 +62,21 @@ def read_status(word: str) -> TicketStatus:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What is sold: a name for people and the sites where it admits."""
+    """What is sold: a name for people, the sites where it admits, and its terms."""
 
     code: str
     name_zh: str
     name_en: str
     site_ids: frozenset[str]
+    terms: Terms = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One ticket as the list has it; `used` counts the uses up to the list's watermarks."""
+    """One ticket as the list has it; `used` counts the entries up to the list's watermarks.
+
+    `counters` does the same beside the total, for what the product's terms count (see `counter_names`).
+    """
 
     status: TicketStatus
     product: str
@@ -75,6 +85,7 @@ class Ticket:
     used: int
     valid_from_s: int
     valid_until_s: int
+    counters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +151,31 @@ class History:
     def fare_since_list_fen(self, basis: Basis, scope: str = "") -> int:
         """Return the fen to add to the list's outstanding amount; negative when a counted use was given back."""
         return self._since_list(basis, scope, lambda use: use.fare_fen)
+
+    def entries_since_list(self, fits: Callable[[Use], bool]) -> int:
+        """Return the entries on a ticket that fit, to add to the list's counter of just those."""
+        return sum(
+            use.quantity * (is_held(self.outcomes(use)) - self._counted(use))
+            for use in self.uses
+            if use.basis is Basis.TICKET and fits(use)
+        )
+
+    def is_held(self, use: Use) -> bool:
+        """Return whether the use counts, as far as is known."""
+        return is_held(self.outcomes(use))
+
+    def last(self, *bases: Basis, until_ms: int) -> Use | None:
+        """Return the newest use on one of `bases` that counts and is not from the future, or None."""
+        fitting = (
+            use
+            for use in self.uses
+            if use.basis in bases and use.at_ms <= until_ms and is_held(self.outcomes(use))
+        )
+        return max(fitting, key=lambda use: (use.at_ms, use.seq_no), default=None)
+
+    def uncounted(self) -> History:
+        """Return the same uses with none of them counted by a list: for a right that no list has counters for."""
+        return History(self.uses, self.closings)
 
     def counted(self, basis: Basis) -> int:
         """Return the quantity that `used_since_list` takes for counted: what a right without a counter has to add."""

@@ -265,13 +265,14 @@ def _write_list(path: Path, ids: list[bytes], version: int) -> None:
             PRAGMA journal_mode = OFF; PRAGMA user_version = {LIST_FORMAT};
             CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
             CREATE TABLE watermarks (box_id TEXT PRIMARY KEY, seq_no INTEGER) WITHOUT ROWID;
-            CREATE TABLE products (code TEXT PRIMARY KEY, name_zh, name_en, site_ids) WITHOUT ROWID;
+            CREATE TABLE products (code TEXT PRIMARY KEY, name_zh, name_en, site_ids, terms) WITHOUT ROWID;
+            CREATE TABLE ticket_counters (key BLOB, counter, used, PRIMARY KEY (key, counter)) WITHOUT ROWID;
             CREATE TABLE tickets (key BLOB PRIMARY KEY, product, quantity, refunded, used, valid_from_s,
                 valid_until_s, status, revision) WITHOUT ROWID;
         """)
         meta = {"site_id": SITE_ID, "version": version, "as_of_s": 1, "revision": LIST_REVISION}
         sql.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-        sql.execute("INSERT INTO products VALUES ('DAY1', 'DAY1', 'DAY1', ?)", (json.dumps([SITE_ID]),))
+        sql.execute("INSERT INTO products VALUES ('DAY1', 'DAY1', 'DAY1', ?, '')", (json.dumps([SITE_ID]),))
         rows = ((name, "DAY1", 1000, 0, 0, 0, 1 << 40, "valid", 1) for name in sorted(ids))
         sql.executemany("INSERT INTO tickets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         sql.commit()

@@ -42,7 +42,15 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
     def publish(topic: str, payload: bytes, *, retain: bool = False) -> bool:
         return link.publish(topic, payload, retain=retain)
 
-    publisher = Publisher(store, loaded.lists, loaded.keys.lists, settings.list_pace, wall_clock_ms, publish)
+    publisher = Publisher(
+        store,
+        loaded.lists,
+        loaded.keys.lists,
+        loaded.policy,
+        settings.list_pace,
+        wall_clock_ms,
+        publish,
+    )
     announcer = Announcer(store, loaded.keys.lists, wall_clock_ms, publish)
 
     def rights_changed() -> None:

@@ -123,7 +123,8 @@ def _rows(connection: Connection, kind: _Kind, since: int, limit: int, *, urgent
 
 
 def _product_row(row: Any) -> ProductRow:
-    return ProductRow(row.revision, row.code, row.name_zh, row.name_en, tuple(json.loads(row.site_ids)))
+    sites = tuple(json.loads(row.site_ids))
+    return ProductRow(row.revision, row.code, row.name_zh, row.name_en, sites, row.terms)
 
 
 def _ticket_row(row: Any) -> TicketRow:

@@ -8,7 +8,9 @@ from enum import StrEnum
 from itertools import groupby
 from typing import assert_never
 
+from admission.facts import ADMISSION
 from admission.policy import Policy
+from admission.terms import PLAIN, Terms
 from admission.tickets import Basis, Outcome, is_held
 
 CHARGED_OUTCOMES = frozenset((Outcome.PASSED, Outcome.TAILGATED))
@@ -51,11 +53,15 @@ class FoldedUse:
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """What one key may use: a ticket's quantity and refunds, a credit line's limit; None where there is none."""
+    """What one key may use: a ticket's quantity and refunds, a credit line's limit; None where there is none.
+
+    `terms` are those of the ticket's product.
+    """
 
     quantity: int | None = None
     refunded: int = 0
     limit_fen: int | None = None
+    terms: Terms = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,8 @@ def conflicts_of(uses: Iterable[FoldedUse], right: Right, policy: Policy) -> Ite
             case Basis.CREDIT_LINE:
                 for use, first in _excess(ranked, right.limit_fen or 0, _fare):
                     yield _conflict(use, first, ConflictKind.CREDIT_EXCEEDED, use.fare_fen)
-            case Basis.OVERRIDE:
-                pass  # decided by a person, on no right: reported as an override, not as a use in excess of one
+            case Basis.OVERRIDE | Basis.EXIT | Basis.REENTRY:
+                pass  # spends no right: reported as what it is, not as a use in excess
             case _:
                 assert_never(basis)
 
@@ -103,9 +109,13 @@ def _rank(use: FoldedUse) -> tuple[bool, int, bytes]:
 
 def _ticket_conflicts(ranked: list[FoldedUse], right: Right, policy: Policy) -> Iterator[Conflict]:
     # A signed ticket that the centre has not been told of yet is good for one entry, as at the gate.
+    terms, scope = right.terms, ranked[0].scope
+    if terms.unlimited:
+        return
+    each = terms.services.get(scope or ADMISSION, 1)
     sold = 1 if right.quantity is None else right.quantity
-    overused = {use.admission_id for use, _ in _excess(ranked, sold, _quantity)}
-    for use, first in _excess(ranked, sold - right.refunded, _quantity):
+    overused = {use.admission_id for use, _ in _excess(ranked, sold * each, _quantity)}
+    for use, first in _excess(ranked, (sold - right.refunded) * each, _quantity):
         is_overused = use.admission_id in overused
         kind = ConflictKind.TICKET_OVERUSED if is_overused else ConflictKind.USED_AND_REFUNDED
         yield _conflict(use, first, kind, _site_cost(use, policy))

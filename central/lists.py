@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from admission.policy import Policy
+from admission.terms import read_terms
+from admission.ticket_terms import counter_names
 from admission.tickets import Basis
-from central.counting import held_by
+from central.counting import HELD, held_by
 from central.rights import current_revision
 from central.schema import (
     credit_lines,
@@ -36,12 +40,15 @@ _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE watermarks (box_id TEXT PRIMARY KEY, seq_no INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE products (
-    code TEXT PRIMARY KEY, name_zh TEXT NOT NULL, name_en TEXT NOT NULL, site_ids TEXT NOT NULL
+    code TEXT PRIMARY KEY, name_zh TEXT NOT NULL, name_en TEXT NOT NULL, site_ids TEXT NOT NULL, terms TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE tickets (
     key BLOB PRIMARY KEY, product TEXT NOT NULL, quantity INTEGER NOT NULL, refunded INTEGER NOT NULL,
     used INTEGER NOT NULL, valid_from_s INTEGER NOT NULL, valid_until_s INTEGER NOT NULL,
     status TEXT NOT NULL, revision INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE ticket_counters (
+    key BLOB NOT NULL, counter TEXT NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (key, counter)
 ) WITHOUT ROWID;
 CREATE TABLE memberships (
     key BLOB NOT NULL, group_id TEXT NOT NULL, from_s INTEGER NOT NULL, until_s INTEGER NOT NULL,
@@ -68,7 +75,9 @@ class BuiltList:
     folded: int
 
 
-def build_list(connection: Connection, path: Path, *, site_id: str, version: int, as_of_s: int) -> BuiltList:
+def build_list(
+    connection: Connection, path: Path, policy: Policy, *, site_id: str, version: int, as_of_s: int
+) -> BuiltList:
     """Write the list of `site_id` to `path`, flushed to the disk, from one snapshot of the store."""
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
@@ -77,7 +86,7 @@ def build_list(connection: Connection, path: Path, *, site_id: str, version: int
         _prepare(target)
         revision = current_revision(connection)
         meta = {"site_id": site_id, "version": version, "as_of_s": as_of_s, "revision": revision}
-        folded = _fill(connection, target, meta)
+        folded = _fill(connection, target, policy, meta)
     finally:
         target.close()
     digest, size_bytes = _flush(part)
@@ -93,15 +102,16 @@ def _prepare(target: sqlite3.Connection) -> None:
     target.execute(f"PRAGMA user_version = {LIST_FORMAT}")
 
 
-def _fill(connection: Connection, target: sqlite3.Connection, meta: dict[str, Any]) -> int:
+def _fill(connection: Connection, target: sqlite3.Connection, policy: Policy, meta: dict[str, Any]) -> int:
     """Copy everything, sorted by key so that the pages are full; return the number of folded ledger entries."""
     positions = _rows(connection, select(fold_positions.c.box_id, fold_positions.c.seq_no))
     watermarks = sorted(positions)
     target.execute("BEGIN")
     _insert(target, "meta", 2, iter(sorted(meta.items())))
     _insert(target, "watermarks", 2, iter(watermarks))
-    _insert(target, "products", 4, _products(connection))
+    _insert(target, "products", 5, _products(connection))
     _insert(target, "tickets", 9, _tickets(connection, meta["as_of_s"] - KEEP_EXPIRED_S))
+    _insert(target, "ticket_counters", 3, _ticket_counters(connection, policy))
     _insert(target, "memberships", 4, _memberships(connection, meta["as_of_s"]))
     _insert(target, "free_visits", 3, _free_visits(connection))
     _insert(target, "credit_lines", 6, _credit_lines(connection))
@@ -120,12 +130,32 @@ def _rows(connection: Connection, query: Any) -> Iterator[tuple[Any, ...]]:
 
 
 def _products(connection: Connection) -> Iterator[tuple[Any, ...]]:
-    columns = (products.c.code, products.c.name_zh, products.c.name_en, products.c.site_ids)
+    columns = (products.c.code, products.c.name_zh, products.c.name_en, products.c.site_ids, products.c.terms)
     return _rows(connection, select(*columns).order_by(products.c.code))
 
 
+def _ticket_counters(connection: Connection, policy: Policy) -> Iterator[tuple[Any, ...]]:
+    """Count the entries of tickets whose products count them beside the total, or by service."""
+    counting = {
+        code: terms
+        for code, text in connection.execute(select(products.c.code, products.c.terms))
+        if (terms := read_terms(text)).counters
+    }
+    query = (
+        select(uses, tickets.c.product)
+        .join_from(uses, tickets, uses.c.key == tickets.c.key)
+        .where(uses.c.basis == Basis.TICKET, HELD, tickets.c.product.in_(list(counting)))
+    )
+    found: Counter[tuple[bytes, str]] = Counter()
+    for row in connection.execute(query) if counting else ():
+        day = policy.local_date(row.at_ms)
+        for name in counter_names(counting[row.product], row.scope, row.site_id, day):
+            found[row.key, name] += row.quantity
+    return ((key, counter, used) for (key, counter), used in sorted(found.items()))
+
+
 def _tickets(connection: Connection, expired_since_s: int) -> Iterator[tuple[Any, ...]]:
-    held = held_by(Basis.TICKET, uses.c.key).subquery()
+    held = held_by(Basis.TICKET, uses.c.key, scope="").subquery()
     query = (
         select(
             tickets.c.key,

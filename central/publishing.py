@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select
 
 from admission.keys import SigningKey
+from admission.policy import Policy
 from central.clock import Clock
 from central.lists import BuiltList, build_list
 from central.pace import ListPace, Pending
@@ -44,9 +45,17 @@ class Publisher:
     """Builds lists when they are due and publishes their manifests."""
 
     def __init__(
-        self, store: Store, folder: Path, key: SigningKey, pace: ListPace, clock: Clock, publish: Publish
+        self,
+        store: Store,
+        folder: Path,
+        key: SigningKey,
+        policy: Policy,
+        pace: ListPace,
+        clock: Clock,
+        publish: Publish,
     ) -> None:
         self._store = store
+        self._policy = policy
         self._folder = folder
         self._key = key
         self._clock = clock
@@ -115,7 +124,7 @@ class Publisher:
         path = list_path(self._folder, site_id, start.version)
         built = await self._store.read(
             lambda connection: build_list(
-                connection, path, site_id=site_id, version=start.version, as_of_s=start.as_of_s
+                connection, path, self._policy, site_id=site_id, version=start.version, as_of_s=start.as_of_s
             )
         )
         await self._store.run(lambda connection: _record(connection, site_id, start, built))

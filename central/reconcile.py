@@ -22,6 +22,7 @@ from admission.events import (
     Resumed,
 )
 from admission.policy import Policy
+from admission.terms import read_terms
 from admission.tickets import Basis, Outcome
 from central.entries import entry_at
 from central.judging import FoldedUse, Right, conflicts_of, is_charged
@@ -35,6 +36,7 @@ from central.schema import (
     incidents,
     ledger,
     overrides,
+    products,
     resumptions,
     tickets,
     uses,
@@ -180,7 +182,14 @@ def _folded_use(rows: Sequence[Row[Any]]) -> FoldedUse:
 
 
 def _rights_of(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, Right]:
-    sold = select(tickets.c.key, tickets.c.quantity, tickets.c.refunded).where(tickets.c.key.in_(keys))
+    sold = (
+        select(tickets.c.key, tickets.c.quantity, tickets.c.refunded, products.c.terms)
+        .join_from(tickets, products, tickets.c.product == products.c.code)
+        .where(tickets.c.key.in_(keys))
+    )
     lines = select(credit_lines.c.key, credit_lines.c.limit_fen).where(credit_lines.c.key.in_(keys))
-    found = {row.key: Right(quantity=row.quantity, refunded=row.refunded) for row in connection.execute(sold)}
+    found = {
+        row.key: Right(quantity=row.quantity, refunded=row.refunded, terms=read_terms(row.terms))
+        for row in connection.execute(sold)
+    }
     return found | {row.key: Right(limit_fen=row.limit_fen) for row in connection.execute(lines)}

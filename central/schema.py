@@ -52,6 +52,7 @@ products = Table(
     Column("name_zh", Text, nullable=False),
     Column("name_en", Text, nullable=False),
     Column("site_ids", Text, nullable=False, comment="a JSON array, sorted"),
+    Column("terms", Text, nullable=False, server_default="", comment="a JSON object; empty: plain"),
     Column("revision", BigInteger, nullable=False),
     Index("products_revision", "revision"),
 )

@@ -202,7 +202,7 @@ class Lane:
         if not (self._turnstile.is_ready and passage.may_release(self._state)):
             return Decision(Reason.LANE_NOT_READY)
         if isinstance(credential, Rejected):
-            return refuse(credential)
+            return refuse(credential, self._rules.lane, now_ms)
         return decide(credential, facts, self._rules.policy, now_ms)
 
     async def _release(self, admission_id: bytes, captured_ns: int) -> None:

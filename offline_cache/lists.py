@@ -8,10 +8,12 @@ import json
 import os
 import sqlite3
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from admission.entitlements import CreditLine, Membership, SubjectRights
 from admission.facts import ListInfo
+from admission.terms import read_terms
 from admission.tickets import Product, Ticket, read_status
 from offline_cache.database import Database
 from offline_cache.journal import get_state, set_state
@@ -19,6 +21,13 @@ from offline_cache.overlay import withdraw
 
 FORMAT = 1
 _STATE = "list"
+
+
+@lru_cache(maxsize=256)
+def product_of(row: tuple[str, str, str, str, str]) -> Product:
+    """Return the product that a row of a list or of a change describes; few products, asked for at every scan."""
+    code, name_zh, name_en, site_ids, terms = row
+    return Product(code, name_zh, name_en, frozenset(json.loads(site_ids)), read_terms(terms))
 
 
 class ListRejectedError(ValueError):
@@ -54,14 +63,20 @@ class ListFile:
             " FROM tickets WHERE key = ?",
             (key,),
         ).fetchone()
-        return Ticket(read_status(row[0]), *row[1:]) if row else None
+        if row is None:
+            return None
+        counters = self._sql.execute(
+            "SELECT counter, used FROM ticket_counters WHERE key = ?", (key,)
+        ).fetchall()
+        status, product, quantity, refunded, used, from_s, until_s = row
+        return Ticket(read_status(status), product, quantity, refunded, used, from_s, until_s, dict(counters))
 
     def product(self, code: str) -> Product | None:
         """Return the product, or None."""
         row = self._sql.execute(
-            "SELECT code, name_zh, name_en, site_ids FROM products WHERE code = ?", (code,)
+            "SELECT code, name_zh, name_en, site_ids, terms FROM products WHERE code = ?", (code,)
         ).fetchone()
-        return Product(row[0], row[1], row[2], frozenset(json.loads(row[3]))) if row else None
+        return product_of(row) if row else None
 
     def subject(self, key: bytes) -> SubjectRights:
         """Return everything the list says of the subject; empty when it does not know it."""

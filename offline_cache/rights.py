@@ -6,40 +6,41 @@ count for it, whichever of them the list's watermarks include.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 
 from admission.entitlements import CreditLine, Membership, SubjectRights
 from admission.tickets import Basis, History, Product, Ticket, read_status
-from offline_cache.lists import ListFile
+from offline_cache.lists import ListFile, product_of
 
 
 def find_ticket(
     sql: sqlite3.Connection, current: ListFile | None, key: bytes, history: History
-) -> Ticket | None:
-    """Return the ticket under `key` as it is now, or None."""
+) -> tuple[Ticket | None, History]:
+    """Return the ticket under `key` as it is now, or None, and the history that adds to its counters."""
     listed = current.ticket(key) if current else None
     row = sql.execute(
         "SELECT status, product, quantity, refunded, valid_from_s, valid_until_s"
         " FROM changed_tickets WHERE key = ? AND revision > ?",
         (key, _revision(current)),
     ).fetchone()
+    if listed is None:
+        history = history.uncounted()
     if row is None:
-        return listed
+        return listed, history
     status, product, quantity, refunded, from_s, until_s = row
-    used = listed.used if listed else history.counted(Basis.TICKET)
-    return Ticket(read_status(status), product, quantity, refunded, used, from_s, until_s)
+    used, counters = (listed.used, listed.counters) if listed else (0, {})
+    return Ticket(read_status(status), product, quantity, refunded, used, from_s, until_s, counters), history
 
 
 def find_product(sql: sqlite3.Connection, current: ListFile | None, code: str) -> Product | None:
     """Return the product as it is now, or None."""
     row = sql.execute(
-        "SELECT code, name_zh, name_en, site_ids FROM changed_products WHERE code = ? AND revision > ?",
+        "SELECT code, name_zh, name_en, site_ids, terms FROM changed_products WHERE code = ? AND revision > ?",
         (code, _revision(current)),
     ).fetchone()
     if row is None:
         return current.product(code) if current and code else None
-    return Product(row[0], row[1], row[2], frozenset(json.loads(row[3])))
+    return product_of(row)
 
 
 def find_subject(sql: sqlite3.Connection, current: ListFile, key: bytes, history: History) -> SubjectRights:

@@ -100,7 +100,7 @@ class Store:
                 lane=attempt.lane,
                 is_key_withdrawn=is_withdrawn(sql, credential.key_id),
             )
-        ticket = find_ticket(sql, current, credential.key, history)
+        ticket, history = find_ticket(sql, current, credential.key, history)
         return Facts(
             self._site_id,
             attempt.lane_id,

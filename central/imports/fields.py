@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from admission.codes import MAX_TIME_S
 from admission.keys import PublicKey, public_key_text, read_public_key
 from admission.policy import Policy
+from admission.terms import TermsError, check_terms
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})")
@@ -36,6 +38,14 @@ class Field:
     read: Reader
     required: bool = True
     default: Any = None
+
+
+def terms_text(raw: Any) -> str:
+    """Read a product's terms, as a JSON object or its text; return their canonical text."""
+    try:
+        return check_terms(raw if isinstance(raw, str) else json.dumps(raw))
+    except TermsError as error:
+        raise FieldError(str(error)) from error
 
 
 def text(max_length: int = 64, *, pattern: str = "") -> Reader:

@@ -21,6 +21,7 @@ from central.imports.fields import (
     code_text,
     integer,
     public_key_field,
+    terms_text,
     text,
     words,
 )
@@ -77,6 +78,7 @@ def _products(sites: frozenset[str]) -> Kind:
         Field("name_zh", text()),
         Field("name_en", text()),
         Field("site_ids", words(sites)),
+        Field("terms", terms_text, required=False, default=""),
     )
     return Kind(Layout(fields, record, ("code",)), products, _no_check)
 

@@ -44,12 +44,27 @@ export const REASONS = {
   NO_ENTITLEMENT: ["无权益", "no entitlement"],
   CAPACITY_REACHED: ["景区已满", "site full"],
   RESERVED_ONLY: ["仅限预约", "reservations only"],
+  REENTRY: ["再入园", "back again"],
+  EXIT: ["出园", "leaving"],
+  LATE: ["已过时段", "late"],
+  PROOF_NEEDED: ["查验证件", "proof needed"],
+  RULE_UNREADABLE: ["规则不明", "rule unreadable"],
+  UNPAID: ["未付款", "unpaid"],
+  REVOKED: ["已作废", "cancelled"],
+  WRONG_SERVICE: ["不含此项", "not included"],
+  NO_SHOW: ["已过保留", "hold over"],
+  NOT_TODAY: ["今日不可", "not today"],
+  NOT_NOW: ["此时不可", "not now"],
+  DAY_LIMIT: ["今日已满", "day used up"],
+  SITE_LIMIT: ["本区已满", "site used up"],
+  PASSBACK: ["刚刚用过", "just used"],
+  RULE: ["规则不符", "rule"],
   NOT_A_TICKET: ["非门票", "not a ticket"],
   MALFORMED: ["无法识别", "malformed"],
   UNKNOWN_KEY: ["未知签发方", "unknown issuer"],
   BAD_SIGNATURE: ["签名无效", "bad signature"],
 };
 
-const ADMITTING = new Set(["TICKET", "UNLISTED_TICKET", "FREE_VISIT", "CREDIT_LINE", "RESUMED", "OVERRIDDEN"]);
+const ADMITTING = new Set(["TICKET", "UNLISTED_TICKET", "FREE_VISIT", "CREDIT_LINE", "RESUMED", "OVERRIDDEN", "REENTRY", "EXIT"]);
 
 export const admits = (reason) => ADMITTING.has(reason);

@@ -4,7 +4,8 @@ CREATE TABLE changed_products (
     revision INTEGER NOT NULL,
     name_zh TEXT NOT NULL,
     name_en TEXT NOT NULL,
-    site_ids TEXT NOT NULL
+    site_ids TEXT NOT NULL,
+    terms TEXT NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE changed_tickets (

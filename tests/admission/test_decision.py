@@ -16,7 +16,7 @@ from admission.capacity import NO_LIMIT, CapacityFacts, CapacityLimits, Headcoun
 from admission.codes import Credential, Rejected
 from admission.decision import decide, refuse
 from admission.entitlements import CreditLine, Membership, SubjectRights
-from admission.facts import Exposure, Facts
+from admission.facts import ORDINARY_ENTRY, Exposure, Facts
 from admission.policy import CreditLimits, Policy, Scope
 from admission.reasons import Reason, Verdict
 from admission.tickets import Basis, History, Outcome, Risk, TicketStatus
@@ -597,14 +597,34 @@ def test_a_full_site_says_first_what_is_wrong_with_the_ticket() -> None:
 def test_a_payload_that_is_no_credential_keeps_its_reason() -> None:
     """And the detail for staff."""
     for reason in (Reason.NOT_A_TICKET, Reason.MALFORMED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE):
-        assert refuse(Rejected(reason, "why")) == Decision(reason, detail="why")
+        assert refuse(Rejected(reason, "why"), ORDINARY_ENTRY, NOW_MS) == Decision(reason, detail="why")
+
+
+OF_TERMS = {
+    Reason.REENTRY,
+    Reason.EXIT,
+    Reason.LATE,
+    Reason.PROOF_NEEDED,
+    Reason.RULE,
+    Reason.RULE_UNREADABLE,
+    Reason.UNPAID,
+    Reason.REVOKED,
+    Reason.WRONG_SERVICE,
+    Reason.NO_SHOW,
+    Reason.NOT_TODAY,
+    Reason.NOT_NOW,
+    Reason.DAY_LIMIT,
+    Reason.SITE_LIMIT,
+    Reason.PASSBACK,
+}
+"""What the terms of a product answer, and exits: test_ticket_terms.py."""
 
 
 def test_the_tables_reach_every_reason_that_a_credential_can_get() -> None:
     """What is left comes from the payload, the lane or the store."""
     reached = {case.reason for cases in (LISTED, UNLISTED, FREE, CREDIT, INTERRUPTED) for case in cases}
     elsewhere = {Reason.NOT_A_TICKET, Reason.MALFORMED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}
-    elsewhere |= {Reason.CAPACITY_REACHED, Reason.RESERVED_ONLY, Reason.UNLISTED_CODE}
+    elsewhere |= {Reason.CAPACITY_REACHED, Reason.RESERVED_ONLY, Reason.UNLISTED_CODE, *OF_TERMS}
     elsewhere |= {Reason.LANE_NOT_READY, Reason.STORE_BROKEN, Reason.OVERRIDDEN}
     assert reached | elsewhere == set(Reason)
     assert not reached & elsewhere

@@ -57,6 +57,9 @@ def test_a_steward_confirms_what_staff_can_look_up_and_no_more() -> None:
         Reason.UNLISTED_CODE,
         Reason.UNLISTED_LIMIT,
         Reason.UNKNOWN_PRODUCT,
+        Reason.LATE,
+        Reason.PROOF_NEEDED,
+        Reason.RULE_UNREADABLE,
     }
 
 

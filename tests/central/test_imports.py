@@ -220,7 +220,7 @@ async def test_own_ticket_is_named_by_its_id(sold: Client, world: World) -> None
     state = await (await sold.get(f"/v1/tickets/{ticket['key']}")).json()
     assert (state["refunded"], state["status"]) == (1, "blocked")
     assert await refused(sold, "statuses", "code,status\nxyz,lost\n") == [
-        (1, "status", "not one of valid, blocked")
+        (1, "status", "not one of valid, unpaid, blocked, revoked")
     ]
 
 

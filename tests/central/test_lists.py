@@ -61,7 +61,7 @@ def read(path: Path) -> dict[str, list[tuple[Any, ...]]]:
 async def build(store: Store, path: Path) -> Any:
     """Build a list of the first site."""
     return await store.read(
-        lambda connection: build_list(connection, path, site_id="fairy", version=7, as_of_s=NOW_S)
+        lambda connection: build_list(connection, path, POLICY, site_id="fairy", version=7, as_of_s=NOW_S)
     )
 
 
@@ -72,7 +72,8 @@ async def test_list_holds_rights_and_counters(store: Store, tmp_path: Path) -> N
     assert read(tmp_path / "list.sqlite") == {
         "meta": [("as_of_s", NOW_S), ("revision", 0), ("site_id", "fairy"), ("version", 7)],
         "watermarks": [("fairy-1", 5)],
-        "products": [("DAY", "日票", "Day", "[]")],
+        "products": [("DAY", "日票", "Day", "[]", "")],
+        "ticket_counters": [],
         "tickets": [
             (EXPIRED, "DAY", 2, 0, 0, 0, NOW_S - DAY_S, "valid", 1),
             (USED, "DAY", 2, 0, 1, 0, NOW_S + 1, "valid", 1),
@@ -161,7 +162,7 @@ async def running(store: Store, folder: Path, pace: ListPace) -> AsyncIterator[D
         desk.published.append(manifest)
         return True
 
-    publisher = Publisher(store, folder, KEYS.lists, pace, lambda: NOW_MS, publish)
+    publisher = Publisher(store, folder, KEYS.lists, POLICY, pace, lambda: NOW_MS, publish)
     desk = Desk(publisher, folder)
     task = asyncio.create_task(publisher.run())
     try:

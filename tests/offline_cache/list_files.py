@@ -8,7 +8,10 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from admission.entitlements import SubjectRights
+from admission.terms import check_terms
 from admission.tickets import Product, Ticket
 from offline_cache.lists import FORMAT
 from tests.admission.makers import DAY_TICKET, LIST, SITE
@@ -16,7 +19,8 @@ from tests.admission.makers import DAY_TICKET, LIST, SITE
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE watermarks (box_id TEXT PRIMARY KEY, seq_no INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE products (code TEXT PRIMARY KEY, name_zh TEXT, name_en TEXT, site_ids TEXT) WITHOUT ROWID;
+CREATE TABLE products (code TEXT PRIMARY KEY, name_zh TEXT, name_en TEXT, site_ids TEXT, terms TEXT) WITHOUT ROWID;
+CREATE TABLE ticket_counters (key BLOB, counter TEXT, used INTEGER, PRIMARY KEY (key, counter)) WITHOUT ROWID;
 CREATE TABLE tickets (
     key BLOB PRIMARY KEY, product TEXT, quantity INTEGER, refunded INTEGER, used INTEGER,
     valid_from_s INTEGER, valid_until_s INTEGER, status TEXT, revision INTEGER
@@ -52,8 +56,9 @@ def build_list(
     sql.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     sql.executemany("INSERT INTO watermarks VALUES (?, ?)", (watermarks or {}).items())
     for product in products:
-        row = (product.code, product.name_zh, product.name_en, json.dumps(sorted(product.site_ids)))
-        sql.execute("INSERT INTO products VALUES (?, ?, ?, ?)", row)
+        terms = check_terms(msgspec.json.encode(product.terms))
+        row = (product.code, product.name_zh, product.name_en, json.dumps(sorted(product.site_ids)), terms)
+        sql.execute("INSERT INTO products VALUES (?, ?, ?, ?, ?)", row)
     for key, ticket in (tickets or {}).items():
         _insert_ticket(sql, key, ticket)
     for key, subject in (subjects or {}).items():
@@ -77,6 +82,8 @@ def _insert_ticket(sql: sqlite3.Connection, key: bytes, ticket: Ticket) -> None:
             ticket.status,
         ),
     )
+    rows = [(key, counter, used) for counter, used in ticket.counters.items()]
+    sql.executemany("INSERT INTO ticket_counters VALUES (?, ?, ?)", rows)
 
 
 def _insert_subject(sql: sqlite3.Connection, key: bytes, subject: SubjectRights) -> None:

@@ -87,7 +87,7 @@ def _insert(sql: sqlite3.Connection, row: Row, used: int) -> None:
     table = "memberships"
     match row:
         case ProductRow():
-            table, values = "products", [*values[:3], json.dumps(sorted(row.site_ids))]
+            table, values = "products", [*values[:3], json.dumps(sorted(row.site_ids)), row.terms]
         case TicketRow():
             table, values = "tickets", [*values[:4], used, *values[4:], revision]
         case CreditLineRow():

@@ -31,6 +31,7 @@ from tests.admission.makers import (
     LANE,
     NOW_MS,
     NOW_S,
+    POLICY,
     SITE,
     TICKET_CODE,
     admission_id,
@@ -113,7 +114,9 @@ def centre() -> Iterator[Connection]:
 async def install(box: Box, centre: Connection, version: int = 5) -> None:
     """Have the centre build a list and the box put it in use."""
     part = box.lists.new_part()
-    built = build_list(centre, part.with_suffix(".built"), site_id=SITE, version=version, as_of_s=NOW_S)
+    built = build_list(
+        centre, part.with_suffix(".built"), POLICY, site_id=SITE, version=version, as_of_s=NOW_S
+    )
     part.with_suffix(".built").rename(part)
     await box.lists.install(part, version, built.sha256)
 

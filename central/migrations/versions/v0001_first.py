@@ -31,6 +31,9 @@ def _rights() -> None:
         sa.Column("name_zh", sa.Text(), nullable=False),
         sa.Column("name_en", sa.Text(), nullable=False),
         sa.Column("site_ids", sa.Text(), nullable=False, comment="a JSON array, sorted"),
+        sa.Column(
+            "terms", sa.Text(), server_default="", nullable=False, comment="a JSON object; empty: plain"
+        ),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("code"),
     )
