@@ -1,8 +1,8 @@
 """What a visitor notices while the lists move: decisions idle, beside a differential of 10,000 rows, beside a new list.
 
 A steady stream of scans is decided and committed; the times with something going on stand beside idle ones of the same
-run, before and after. The new list of 400,000 tickets is fetched from another process. Then refunds at the centre are
-timed until the box would refuse their tickets.
+run, before and after. The new list of 400,000 tickets is fetched from another process. How soon a refund reaches a
+box is timed by bench/refund.py.
 """
 
 from __future__ import annotations

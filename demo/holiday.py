@@ -13,11 +13,14 @@ import contextlib
 import json
 import math
 import random
+import sqlite3
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,11 +42,20 @@ BUS_SHARE, BUS_PERSONS = 0.35, (15, 45)
 """So many of the visitors come by bus, all at once."""
 SALE_SIZE = 500
 SILENT_MS = 500
+DRAINED = 50
+"""With fewer entries waiting the outage is over: so many are always under way at this pace."""
 FUMBLE_S, WALK_S, CLOSE_S, TURNED_AWAY_S = (0.5, 1.1), (0.6, 1.1), 0.3, 2.0
 """Finding the code, walking through, the barrier closing; and explaining a refusal. Never above 40 persons a minute."""
 REUSED = 50
 """One in so many shows a code that was used before."""
 DRAIN_TIMEOUT_S = 120.0
+ANSWER_TIMEOUT_S = 20.0
+MOST_WAIT_MS = 300.0
+"""No visitor waits for the box longer than that."""
+
+
+class HolidayError(Exception):
+    """A box did not answer as it must."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +130,7 @@ class Barrier:
         self.is_released = asyncio.Event()
         self.is_closed = asyncio.Event()
         self.is_closed.set()
-        self.releases = 0
+        self.released: list[str] = []
         self._speed = speed
         self._rng = rng
         self._client: asyncio.StreamWriter | None = None
@@ -144,7 +156,7 @@ class Barrier:
 
     def _release(self, admission_id: str) -> None:
         self.released_s = time.monotonic()
-        self.releases += 1
+        self.released.append(admission_id)
         self.is_closed.clear()
         self.is_released.set()
         walk = asyncio.create_task(self._walk(admission_id))
@@ -202,11 +214,11 @@ class Gate:
         while True:
             async with session.post(self._url, json=body) as response:
                 answer = await response.json()
-            if response.status == 200:
+            if response.status == HTTPStatus.OK:
                 break
-            await asyncio.sleep(
-                0.005
-            )  # the box has not heard of the closing yet; the visitor waits all the same
+            if response.status != HTTPStatus.CONFLICT or time.monotonic() - began_s > ANSWER_TIMEOUT_S:
+                raise HolidayError(f"box answered {response.status}: {answer}")
+            await asyncio.sleep(0.005)  # it has not heard of the closing yet; the visitor waits all the same
         if answer["verdict"] != "ADMIT":
             return answer["verdict"], (time.monotonic() - began_s) * 1000
         await self._barrier.is_released.wait()
@@ -224,6 +236,8 @@ class Holiday:
         self._gates: list[Gate] = []
         self.days = [Minute(number) for number in range(*minutes)]
         self.now = self.days[0]
+        self.drained_s: float | None = None
+        self._restored_s: float | None = None
 
     def served(self, verdict: str, wait_ms: float) -> None:
         """Count a visitor whom a box has answered."""
@@ -272,6 +286,7 @@ class Holiday:
             self._world.cut(silent_ms=SILENT_MS)
         elif not is_out and self._world.is_cut:
             self._world.restore()
+            self._restored_s = time.monotonic()
         self.now.is_cut = is_out
 
     async def _watch(self) -> None:
@@ -280,7 +295,13 @@ class Holiday:
             states = [await box.state() for box in self._world.boxes.values()]
             waiting = sum(state["box"]["backlog"] for state in states if state)
             self.now.backlog = max(self.now.backlog, waiting)
+            self._note_drain(waiting)
             await asyncio.sleep(0.2)
+
+    def _note_drain(self, waiting: int) -> None:
+        """Note when the backlog of the outage has gone, as far as visitors who go on coming let it."""
+        if self.drained_s is None and self._restored_s is not None and waiting < DRAINED:
+            self.drained_s = round(time.monotonic() - self._restored_s, 1)
 
 
 class HolidayWorld(World):
@@ -317,10 +338,9 @@ async def holiday(
         day = Holiday(world, case, minutes, speed)
         visitors = await day.play(codes, rng)
         world.restore()
-        drained_s = await _drained(world)
-        released = sum(barrier.releases for barrier in world.barriers.values())
-        async with world.back_office as office:
-            booked = sum((await office.summary())["totals"]["admitted"].values())
+        await _settled(world)
+        released = Counter(admission for barrier in world.barriers.values() for admission in barrier.released)
+        booked = Counter(_booked(world.centre_store))
     waits = sorted(wait for minute in day.days for wait in minute.waits_ms)
     report = {
         "case": case.name,
@@ -328,13 +348,15 @@ async def holiday(
         "boxes": len(world.boxes),
         "speed": speed,
         "visitors": visitors,
-        "admitted": released,
-        "lost": released - booked,
+        "answered": len(waits),
+        "admitted": released.total(),
+        "lost": (released - booked).total(),
+        "doubled": (booked - released).total(),
         "box_wait_ms": {"p50": _at(waits, 0.5), "p99": _at(waits, 0.99), "max": round(waits[-1], 1)},
         "peak_per_hour": max(_per_hour(day.days), default=0),
         "longest_queue": max(minute.queue for minute in day.days),
         "largest_backlog": max(minute.backlog for minute in day.days),
-        "drained_s": round(drained_s, 1),
+        "drained_s": day.drained_s,
         "seconds": round(time.monotonic() - began_s, 1),
     }
     return report, Chart(
@@ -365,11 +387,10 @@ async def _sell(world: World, count: int) -> list[str]:
     return codes
 
 
-async def _drained(world: World) -> float:
-    """Return how long after the last visitor the centre had everything."""
-    began_s = time.monotonic()
+async def _settled(world: World) -> None:
+    """Wait until the centre has everything, and has folded it."""
 
-    async def is_drained() -> bool:
+    async def is_settled() -> bool:
         states = [await box.state() for box in world.boxes.values()]
         if not all(state and state["box"]["backlog"] == 0 for state in states):
             return False
@@ -377,8 +398,25 @@ async def _drained(world: World) -> float:
             totals = (await office.summary())["totals"]
         return bool(totals["events_folded"] == totals["events_received"])
 
-    await _until(is_drained)
-    return time.monotonic() - began_s
+    await _until(is_settled)
+
+
+def _booked(store: Path) -> list[str]:
+    """Return the admissions in the centre's books, read without any of its code."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as sql:
+        return [admission.hex() for (admission,) in sql.execute("SELECT admission_id FROM uses")]
+
+
+def failures(report: Mapping[str, Any]) -> list[str]:
+    """Return what in a report must not be, for people; empty when the holiday went well."""
+    found = [f"{name}: {report[name]}" for name in ("lost", "doubled") if report[name]]
+    if report["answered"] != report["visitors"]:
+        found.append(f"{report['visitors']} came and {report['answered']} were answered")
+    if report["box_wait_ms"]["max"] > MOST_WAIT_MS:
+        found.append(
+            f"somebody waited {report['box_wait_ms']['max']} ms for the box, more than {MOST_WAIT_MS:.0f}"
+        )
+    return found
 
 
 async def _until(holds: Any) -> None:
@@ -404,16 +442,21 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=PROJECT / "var" / "holiday", help="written anew")
     options = parser.parse_args()
     case = CASES[options.case]
+    played: tuple[dict[str, Any], Chart] | None = None
     playing = holiday(case, tuple(options.minutes), options.speed, options.seed, options.folder.resolve())
     try:
-        report, chart = run_until_done(playing)
-    except (StartError, TimeoutError) as error:
-        print(f"holiday: could not be played: {type(error).__name__} {error}", file=sys.stderr)
+        played = run_until_done(playing)
+    except* (StartError, HolidayError, TimeoutError, OSError) as problems:
+        print(f"holiday: could not be played: {problems.exceptions[0]!r}", file=sys.stderr)
+    if played is None:
         return 2
+    report, chart = played
     if options.picture:
         options.picture.write_text(draw_chart(chart), "utf-8")
+    for failure in failures(report):
+        print(f"holiday: {failure}", file=sys.stderr)
     print(json.dumps(report, ensure_ascii=False))
-    return 1 if report["lost"] else 0
+    return 1 if failures(report) else 0
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from demo.holiday import BUS_PERSONS, CASES, arrivals
+from demo.holiday import BUS_PERSONS, CASES, MOST_WAIT_MS, arrivals, failures
 from demo.holiday_chart import Chart, draw_chart
 
 PROJECT = Path(__file__).parents[2]
@@ -63,6 +64,23 @@ def test_the_picture_shows_everything_that_was_measured() -> None:
     assert len(shades) == 2 * 3
 
 
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"lost": 1}, "lost"),
+        ({"doubled": 1}, "doubled"),
+        ({"answered": 9}, "answered"),
+        ({"box_wait_ms": {"max": MOST_WAIT_MS + 1}}, "waited"),
+    ],
+)
+def test_a_holiday_fails_for_each_thing_that_must_not_be(wrong: dict[str, Any], word: str) -> None:
+    """Somebody lost, doubled, unanswered or kept waiting fails the run, and nothing else does."""
+    well = {"lost": 0, "doubled": 0, "answered": 10, "visitors": 10, "box_wait_ms": {"max": MOST_WAIT_MS}}
+    assert failures(well) == []
+    (failure,) = failures(well | wrong)
+    assert word in failure
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
 def test_some_minutes_of_a_holiday_lose_nobody(tmp_path: Path) -> None:
@@ -83,7 +101,7 @@ def test_some_minutes_of_a_holiday_lose_nobody(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["lost"] == 0
+    assert (report["lost"], report["doubled"], report["answered"]) == (0, 0, report["visitors"])
     assert (report["lanes"], report["boxes"]) == (8, 2)
     assert report["admitted"] > 300
     assert report["largest_backlog"] > 0
