@@ -116,9 +116,8 @@ def _decide_unlisted(code: TicketCode, facts: Facts, risk: Risk, policy: Policy,
         return _back(code.key, asked)
     scope = _scope(asked)
     refused = check_counters(asked)
-    if refused is None and facts.history.held(Basis.TICKET, scope) >= terms.services.get(
-        facts.lane.service, 1
-    ):
+    entries = terms.services.get(facts.lane.service, 1)
+    if refused is None and not terms.unlimited and facts.history.held(Basis.TICKET, scope) >= entries:
         refused = Decision(Reason.ALREADY_USED, detail=_last_use(facts.history))
     refused = refused or first_refusal(_AFTER_ENTRIES, asked)
     if refused is not None:
