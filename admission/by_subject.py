@@ -23,7 +23,7 @@ def decide_credit_code(code: CreditCode, facts: Facts, policy: Policy, now_ms: i
         return withdrawn(code.key_id)
     if facts.current_list is None:
         return Decision(Reason.NO_LIST)
-    answers = [_decide_basis(basis, code.key, facts, policy, now_ms) for basis in policy.subject_order]
+    answers = [decide_basis(basis, code.key, facts, policy, now_ms) for basis in policy.subject_order]
     admitting = [answer for answer in answers if answer.spend is not None]
     if not admitting:
         nothing = Decision(Reason.NO_ENTITLEMENT)
@@ -42,7 +42,8 @@ _MOST_TELLING = (
 """Which refusal to show when no right fits: the one that staff can do most about comes first."""
 
 
-def _decide_basis(basis: Basis, key: bytes, facts: Facts, policy: Policy, now_ms: int) -> Decision:
+def decide_basis(basis: Basis, key: bytes, facts: Facts, policy: Policy, now_ms: int) -> Decision:
+    """Return what one kind of right gives the subject here and now."""
     site = policy.sites[facts.site_id]
     if facts.subject is None:
         return Decision(Reason.NO_ENTITLEMENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from admission.answers import Decision, Spend
@@ -12,6 +13,7 @@ from admission.reasons import Reason
 from admission.terms import PLAIN
 from admission.ticket_terms import (
     Asked,
+    Check,
     check_calendar,
     check_counters,
     check_passback,
@@ -57,6 +59,11 @@ _STATUSES = {
 }
 _BEFORE_ENTRIES = (check_service, check_validity, check_calendar, check_passback, check_rule)
 _AFTER_ENTRIES = (check_proof,)
+CHECKS: Mapping[str, Check] = {
+    check.__name__.removeprefix("check_"): check
+    for check in (*_BEFORE_ENTRIES, check_counters, *_AFTER_ENTRIES)
+}
+"""The rules of a product's terms in the order in which they are asked, by name."""
 
 
 def _decide_listed(key: bytes, ticket: Ticket, facts: Facts, policy: Policy, now_ms: int) -> Decision:

@@ -16,6 +16,17 @@ class Verdict(StrEnum):
     DENY = "DENY"
 
 
+class Lamp(StrEnum):
+    """The lamp over a lane."""
+
+    GREEN = "green"
+    AMBER = "amber"
+    RED = "red"
+
+
+_LAMPS = {Verdict.ADMIT: Lamp.GREEN, Verdict.REFER: Lamp.AMBER, Verdict.DENY: Lamp.RED}
+
+
 class Reason(StrEnum):
     """Every answer the gate can give; wire, display, reports and docs are keyed by it."""
 
@@ -76,6 +87,21 @@ class Reason(StrEnum):
     def verdict(self) -> Verdict:
         """The verdict this reason always comes with."""
         return WORDINGS[self].verdict
+
+    @property
+    def lamp(self) -> Lamp:
+        """The colour in which the lane's lamp shows it."""
+        return _LAMPS[self.verdict]
+
+    @property
+    def voice(self) -> str:
+        """The name of the recording that says the display's words."""
+        return self.value.lower().replace("_", "-")
+
+    @property
+    def is_mendable(self) -> bool:
+        """Whether visitors can mend it themselves: with another code, at another lane, or at another time."""
+        return self in _MENDABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,3 +466,22 @@ WORDINGS: dict[Reason, Wording] = {
         "The signature is wrong: forged or altered",
     ),
 }
+
+_MENDABLE = frozenset(
+    (
+        Reason.LANE_NOT_READY,
+        Reason.STORE_BROKEN,
+        Reason.UNPAID,
+        Reason.WRONG_SITE,
+        Reason.WRONG_SERVICE,
+        Reason.TOO_EARLY,
+        Reason.NOT_TODAY,
+        Reason.NOT_NOW,
+        Reason.DAY_LIMIT,
+        Reason.SITE_LIMIT,
+        Reason.PASSBACK,
+        Reason.CAPACITY_REACHED,
+        Reason.NOT_A_TICKET,
+        Reason.MALFORMED,
+    )
+)

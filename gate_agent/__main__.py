@@ -1,4 +1,4 @@
-"""Command line of the box: `gate-agent run|check|key|doctor SETTINGS`."""
+"""Command line of the box: `gate-agent run|check|key|doctor SETTINGS`, `explain SETTINGS CODE`, `reasons`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import asyncio
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+from admission.codes import parse
+from admission.explain import explain
+from admission.facts import Attempt
 from admission.keys import public_key_text
 from config.loader import SettingsError
 from config.policy_file import load_policy
-from config.settings import Profile, Settings, load_settings
-from gate_agent.app import run
+from config.settings import Profile, Settings, code_book, load_settings
+from gate_agent.app import known_facts, run
 from gate_agent.doctor.examination import examine
 from gate_agent.doctor.findings import Level
 from gate_agent.identity import box_key
 from gate_agent.logs import set_up_logging
-from gate_agent.secret_files import secret_problems
+from gate_agent.reasons_page import reasons_page
+from gate_agent.secret_files import read_hash_key, secret_problems
 from offline_cache.database import StoreError
 
 EXIT_FAILED = 1
@@ -31,12 +36,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gate-agent", description="Scenic Gate: the box at the gate")
     parser.add_argument(
         "command",
-        choices=("run", "check", "key", "doctor"),
-        help="run; check the settings; print the box's key; look at everything the box stands on",
+        choices=("run", "check", "key", "doctor", "explain", "reasons"),
+        help="run; check the settings; print the box's key; look at everything the box stands on; say why a code is"
+        " answered as it is; print the page of reasons",
     )
-    parser.add_argument("settings", type=Path, help="the settings file (TOML)")
+    parser.add_argument(
+        "settings", type=Path, nargs="?", help="the settings file (TOML); `reasons` needs none"
+    )
+    parser.add_argument("code", nargs="?", help="explain: the text of the code")
+    parser.add_argument(
+        "--at", type=datetime.fromisoformat, help="explain: the moment, ISO 8601 (default: now)"
+    )
+    parser.add_argument("--lane", help="explain: the lane (default: the first)")
     parser.add_argument("--json", action="store_true", help="doctor: one JSON object a line")
     options = parser.parse_args(arguments)
+    if options.command == "reasons":
+        print(reasons_page(), end="")
+        return 0
+    if options.settings is None or (options.command == "explain" and options.code is None):
+        parser.error(
+            f"{options.command} needs a settings file{' and a code' if options.command == 'explain' else ''}"
+        )
     try:
         settings = _load(options.settings)
     except SettingsError as error:
@@ -49,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.command == "key":
         return _print_key(settings, folder)
+    if options.command == "explain":
+        return asyncio.run(_explain(settings, folder, options.code, options.at, options.lane))
     if options.command == "doctor":
         return asyncio.run(_examine(settings, folder, as_json=options.json))
     return _run(settings, folder)
@@ -81,6 +103,32 @@ def _print_key(settings: Settings, folder: Path) -> int:
         print(f"the box's key: {error}", file=sys.stderr)
         return EXIT_FAILED
     print(public_key_text(key.public))
+    return 0
+
+
+async def _explain(
+    settings: Settings, folder: Path, code: str, at: datetime | None, lane_id: str | None
+) -> int:
+    """Print each fact and rule that leads to the answer on a code; nothing is recorded, and the agent may run."""
+    lane = next((lane for lane in settings.lanes if lane_id in (None, lane.id)), None)
+    if lane is None:
+        print(
+            f"--lane: no lane {lane_id!r}; known: {', '.join(lane.id for lane in settings.lanes)}",
+            file=sys.stderr,
+        )
+        return EXIT_WRONG_SETTINGS
+    policy = load_policy(folder / settings.policy_file)
+    moment = at or datetime.now(UTC)
+    at_ms = round((moment if moment.tzinfo else moment.replace(tzinfo=policy.timezone)).timestamp() * 1000)
+    credential = parse(code.encode(), code_book(settings, read_hash_key(folder / settings.hash_key_file)))
+    attempt = Attempt(credential, lane.id, at_ms, policy.day_start_ms(at_ms), policy.version, lane.traits)
+    try:
+        facts = await known_facts(settings, folder, attempt)
+    except StoreError as error:
+        print(f"the box's memory cannot be read: {error}", file=sys.stderr)
+        return EXIT_STORE
+    for line in explain(credential, facts, policy, at_ms):
+        print(line)
     return 0
 
 

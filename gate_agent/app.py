@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from admission.facts import ListInfo
+from admission.facts import Attempt, Facts, ListInfo
 from admission.policy import Policy
 from admission.staff import Role
 from config.policy_file import load_policy
@@ -366,6 +366,21 @@ async def run(settings: Settings, folder: Path) -> None:
     database = await Database.open(folder / settings.state_dir)
     try:
         await App(settings, folder, policy, database, supervisor_of(os.environ, os.getpid())).run(stopping)
+    finally:
+        await database.close()
+
+
+async def known_facts(settings: Settings, folder: Path, attempt: Attempt) -> Facts:
+    """Return what the box knows about an attempt, read beside the agent that may run; StoreError when it cannot be."""
+    state_dir = folder / settings.state_dir
+    database = await Database.peek(state_dir)
+    try:
+        shelf = ListShelf(state_dir / "lists", settings.site_id, database)
+        await shelf.load()
+        store = Store(database, shelf, box_id=settings.box_id, site_id=settings.site_id, new_id=bytes)
+        facts = await store.facts(attempt)
+        await shelf.close()
+        return facts
     finally:
         await database.close()
 

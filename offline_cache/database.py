@@ -59,7 +59,7 @@ class Database:
     the next gathers: eight lanes and twenty handhelds cost one fsync between them.
     """
 
-    def __init__(self, connection: _Connection, lock_fd: int) -> None:
+    def __init__(self, connection: _Connection, lock_fd: int | None) -> None:
         self._connection = connection
         self._lock_fd = lock_fd
         self.commits = CommitTally()
@@ -78,6 +78,17 @@ class Database:
             os.close(lock_fd)
             raise
         return cls(connection, lock_fd)
+
+    @classmethod
+    async def peek(cls, folder: Path) -> Self:
+        """Open the database only to read, also beside the agent that writes it; StoreError when there is none."""
+        connection = _Connection(lambda: _connect_to_read(folder / FILE_NAME), iter_chunk_size=64)
+        try:
+            await connection
+        except BaseException:
+            await connection.wait_for_thread()
+            raise
+        return cls(connection, None)
 
     async def write(self, work: Work[_T], *, durable: bool = True) -> _T:
         """Run `work` in a transaction and return its result once that is committed, and on the disk if `durable`.
@@ -100,7 +111,8 @@ class Database:
         while self._committing is not None:
             await asyncio.wait((self._committing,))
         await self._connection.close()
-        os.close(self._lock_fd)
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
 
     async def _commit_groups(self) -> None:
         try:
@@ -224,6 +236,20 @@ def _connect(path: Path) -> sqlite3.Connection:
     except BaseException:
         sql.close()
         raise
+    return sql
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        sql = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{path}: {error}") from error
+    try:
+        sql.execute("SELECT 1 FROM state").fetchone()
+    except sqlite3.DatabaseError as error:
+        sql.close()
+        raise StoreError(f"{path}: {error}") from error
     return sql
 
 

@@ -47,6 +47,10 @@ class Store:
         """Return the recorded answer to `attempt`: facts, decision and record are one committed transaction."""
         return await self._database.write(lambda sql: self._answer(sql, attempt, judge))
 
+    async def facts(self, attempt: Attempt) -> Facts:
+        """Return what is known about an attempt, and record nothing."""
+        return await self._database.read(lambda sql: self._facts(sql, attempt))
+
     async def close_admission(self, admission_id: bytes, outcome: Outcome, at_ms: int) -> None:
         """Record how an admission ended; saying the same again changes nothing. Returns after COMMIT."""
         await self._database.write(lambda sql: self._close(sql, admission_id, outcome, at_ms))

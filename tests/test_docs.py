@@ -39,6 +39,7 @@ from central.lists import _SCHEMA
 from central.pace import ListPace
 from config.loader import load
 from gate_agent.__main__ import EXIT_FAILED, EXIT_STORE, EXIT_WRONG_SETTINGS
+from gate_agent.reasons_page import reasons_page
 from sync.mqtt import Broker
 from sync.protocol import Batch, BoxTopics, Health, ListManifest, Presence, Receipt, Stream
 
@@ -176,12 +177,9 @@ def test_every_decision_is_in_the_index() -> None:
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_glossary_has_the_reason_with_its_words(reason: Reason) -> None:
-    """The very words that visitors and staff are shown."""
-    words = reason.wording
-    cells = (f"`{reason}`", words.verdict, words.zh, words.en, words.staff_zh, words.staff_en)
-    assert f"| {' | '.join(cells)} |" in text_of("docs/GLOSSARY.md")
+def test_the_page_of_reasons_is_what_the_code_says() -> None:
+    """The very words that visitors and staff are shown; `gate-agent reasons` prints the page."""
+    assert text_of("docs/REASONS.md") == reasons_page()
 
 
 @pytest.mark.parametrize("kind", [Verdict, Basis, Risk, Outcome, ConflictKind])
