@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--lane", help="explain: the lane (default: the first)")
     parser.add_argument("--json", action="store_true", help="doctor: one JSON object a line")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # options may stand before SETTINGS, and before CODE
     if options.command == "reasons":
         print(reasons_page(), end="")
         return 0
