@@ -69,7 +69,8 @@ class Lane {
 
   showVeil(camera, isUp) {
     const problem = camera?.problem ?? "";
-    const [zh, en] = isUp ? [camera?.do_zh || "摄像头无画面", `${problem}: ${camera?.do_en || "please wait"}`] : ["正在重启", "Restarting"];
+    const advice = camera?.do_zh ? [camera.do_zh, camera.do_en] : ["摄像头无画面", `No picture: ${problem}`];
+    const [zh, en] = isUp ? advice : ["正在重启", "Restarting"];
     this.find(".veil").hidden = isUp && !problem;
     put(this.find(".veil b"), zh);
     put(this.find(".veil span"), en);
