@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,6 +17,8 @@ from config.loader import SettingsError, load
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 AnyPort = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -97,16 +99,46 @@ class ExternalTable(msgspec.Struct, frozen=True, kw_only=True):
     """Regular expression that the whole code matches; ASCII."""
 
 
+class RegionTable(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a camera's picture in which codes are looked for, in per cent of its width and height."""
+
+    left_pct: Annotated[int, msgspec.Meta(ge=0, le=99)] = 0
+    top_pct: Annotated[int, msgspec.Meta(ge=0, le=99)] = 0
+    width_pct: Percent = 100
+    height_pct: Percent = 100
+
+
 class CameraTable(msgspec.Struct, frozen=True, kw_only=True):
     """A lane's camera."""
 
     address: str
-    """V4L2 device (/dev/video0 or 0), rtsp:// or http:// address, a video file, or a folder of pictures."""
+    """V4L2 device (/dev/video0 or 0), rtsp://, http:// or udp:// address, a video file, or a folder of pictures."""
     width: Positive = 1280
+    """Pixels asked of a device."""
     height: Positive = 720
+    """Pixels asked of a device."""
     fps: Positive = 25
+    """Pictures a second asked of a device; also the pace of a folder."""
+    pixel_format: Literal["", "MJPG", "YUYV"] = "MJPG"
+    """How a device sends its pictures; empty leaves it its own."""
+    buffers: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
+    """Pictures that a device's driver keeps; each one more is an older picture."""
+    exposure_us: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] | None = None
+    """How long a device exposes a picture, in microseconds (steps of 100); left out, it sets that itself."""
+    focus: Natural | None = None
+    """A device's focus in its own steps; left out, it focuses itself."""
+    gain: Natural | None = None
+    """A device's gain in its own steps; left out, it is not touched."""
+    region: RegionTable = RegionTable()
+    """Where in the picture codes are looked for."""
+    decode_share_pct: Annotated[int, msgspec.Meta(ge=10, le=100)] = 80
+    """The most that decoding may take of one core, per cent; pictures are skipped above it."""
     open_timeout_ms: Positive = 5000
+    """How long opening a stream may take."""
     read_timeout_ms: Positive = 3000
+    """After so long without a picture a stream is lost."""
+    frozen_after_ms: Natural = 10_000
+    """How long a live picture may stay the same to the bit before it counts as frozen; 0 does not look."""
     loop: bool = True
     """Whether a file or folder starts again at its end."""
 
@@ -271,11 +303,23 @@ def _lane_problems(settings: Settings) -> list[str]:
     ids = [lane.id for lane in settings.lanes]
     problems = [f"lanes: id {name!r} stands there twice" for name in sorted(set(ids)) if ids.count(name) > 1]
     for number, lane in enumerate(settings.lanes):
+        if lane.camera is not None:
+            problems += _region_problems(f"lanes[{number}].camera.region", lane.camera.region)
         if lane.turnstile.driver is Driver.TCP and not lane.turnstile.port:
             problems.append(f"lanes[{number}].turnstile.port: missing for the tcp driver")
         if lane.turnstile.driver is Driver.SIMULATED and settings.profile is not Profile.DEMO:
             problems.append(f"lanes[{number}].turnstile.driver: simulated is for the demo profile only")
     return problems
+
+
+def _region_problems(where: str, region: RegionTable) -> list[str]:
+    ends = [
+        ("width_pct", region.left_pct + region.width_pct),
+        ("height_pct", region.top_pct + region.height_pct),
+    ]
+    return [
+        f"{where}.{name}: the region ends at {end} per cent of the picture" for name, end in ends if end > 100
+    ]
 
 
 def _staff_problems(settings: Settings) -> list[str]:

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from admission.facts import Attempt, Facts, ListInfo
 from admission.policy import Policy
 from admission.staff import Role
@@ -90,9 +92,23 @@ class CameraEye:
         """Return how the camera does."""
         health = self.source.health()
         camera = health.camera
-        problem = "" if camera.state is CameraState.LIVE else camera.problem or "no picture yet"
+        wording = camera.trouble.wording if camera.trouble else None
+        is_seen = camera.state is CameraState.LIVE
         return CameraStatus(
-            camera.state.value, camera.fps, camera.age_ms, health.decode_ms, problem, health.decoded
+            state=camera.state.value,
+            fps=camera.fps,
+            age_ms=camera.age_ms,
+            decode_ms=health.decode_ms,
+            problem=wording.problem if wording else "" if is_seen else "no picture yet",
+            decoded=health.decoded,
+            trouble=camera.trouble.value if camera.trouble else "",
+            do_en=wording.do_en if wording else "",
+            do_zh=wording.do_zh if wording else "",
+            stage=health.last_stage,
+            reads=health.reads,
+            decode_age_p50_ms=health.age_p50_ms,
+            decode_age_p99_ms=health.age_p99_ms,
+            refused=camera.refused,
         )
 
     def jpeg(self, width: int) -> bytes | None:
@@ -394,15 +410,12 @@ def _doors(settings: Settings, folder: Path) -> Doors:
 
 
 def _camera_source(lane_id: str, table: CameraTable) -> CameraSource:
-    camera = Camera(
-        CameraSettings(
-            address=table.address,
-            width=table.width,
-            height=table.height,
-            fps=table.fps,
-            open_timeout_ms=table.open_timeout_ms,
-            read_timeout_ms=table.read_timeout_ms,
-            loop=table.loop,
-        )
+    settings = msgspec.convert(table, CameraSettings, from_attributes=True)
+    return CameraSource(
+        f"camera {lane_id}",
+        Camera(settings),
+        CascadeDecoder(),
+        Presentation(),
+        region=settings.region,
+        share_pct=table.decode_share_pct,
     )
-    return CameraSource(f"camera {lane_id}", camera, CascadeDecoder(), Presentation())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -29,7 +29,7 @@ class Eye(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CameraStatus:
-    """How a camera does; `problem` is empty when pictures come."""
+    """How a camera does; `problem` is empty when pictures come that can show a code."""
 
     state: str
     fps: float
@@ -38,6 +38,19 @@ class CameraStatus:
     problem: str
     decoded: int = 0
     """Pictures looked at since the process started."""
+    trouble: str = ""
+    """The problem as one word, for machines."""
+    do_en: str = ""
+    """What to do about it; `do_zh` says it in Chinese."""
+    do_zh: str = ""
+    stage: str = ""
+    """The decoder's stage that read a code last; `reads` has the pictures that each stage read a code in."""
+    reads: Mapping[str, int] = field(default_factory=dict)
+    decode_age_p50_ms: float | None = None
+    """From capture to decoded, over the last seconds; `decode_age_p99_ms` likewise."""
+    decode_age_p99_ms: float | None = None
+    refused: Sequence[str] = ()
+    """Settings that the device did not take, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +153,13 @@ def _camera_state(status: CameraStatus) -> dict[str, Any]:
         "age_ms": status.age_ms,
         "decode_ms": round(status.decode_ms, 1),
         "problem": status.problem,
+        "trouble": status.trouble,
+        "do_en": status.do_en,
+        "do_zh": status.do_zh,
+        "stage": status.stage,
+        "reads": dict(status.reads),
+        "decode_age_ms": {"p50": status.decode_age_p50_ms, "p99": status.decode_age_p99_ms},
+        "refused": list(status.refused),
     }
 
 

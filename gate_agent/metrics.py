@@ -150,15 +150,29 @@ def _cameras(view: BoxView) -> Iterator[Metric]:
     decoded = CounterMetricFamily(
         "gate_camera_decoded_frames", "Pictures looked at for codes.", labels=("lane",)
     )
+    reads = CounterMetricFamily(
+        "gate_camera_read_frames",
+        "Pictures that a code was read in, by the decoder's stage that read it.",
+        labels=("lane", "stage"),
+    )
+    decode_age = _gauge(
+        "gate_camera_decode_age_seconds",
+        "From capture to decoded, 99 of 100 pictures of the last seconds stayed within it.",
+        labels=("lane",),
+    )
     for lane_id, eye in _eyes(view.posts.items()):
         status = eye.status()
+        for stage, count in sorted(status.reads.items()):
+            reads.add_metric([lane_id, stage], count)
+        if status.decode_age_p99_ms is not None:
+            decode_age.add_metric([lane_id], status.decode_age_p99_ms / 1000)
         up.add_metric([lane_id], not status.problem)
         fps.add_metric([lane_id], status.fps)
         decode.add_metric([lane_id], status.decode_ms / 1000)
         decoded.add_metric([lane_id], status.decoded)
         if status.age_ms is not None:
             age.add_metric([lane_id], status.age_ms / 1000)
-    yield from (up, fps, age, decode, decoded)
+    yield from (up, fps, age, decode, decoded, reads, decode_age)
 
 
 def _eyes(posts: Iterable[tuple[str, Post]]) -> Iterator[tuple[str, Eye]]:

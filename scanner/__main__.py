@@ -1,69 +1,58 @@
-"""`python -m scanner read ADDRESS`: what a camera or a picture shows, code by code, for whoever installs one."""
+"""`python -m scanner read | tune ADDRESS`: what a camera or a picture shows, for whoever installs one."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import sys
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from scanner.camera import Camera, CameraSettings
-from scanner.decoder import CascadeDecoder, look_everywhere
-from scanner.presentation import Presentation
-from scanner.sources import CameraSource
+from scanner.settings import CameraSettings
+from scanner.watching import read_camera, read_picture, tune
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; the exit status is 0 when a code was read."""
-    parser = argparse.ArgumentParser(prog="python -m scanner")
-    commands = parser.add_subparsers(required=True)
-    read = commands.add_parser("read", help="print every code that a picture or a camera shows")
-    read.add_argument(
-        "address", help="picture, video file, folder of pictures, /dev/videoN, rtsp:// or http://"
+    options = _parser().parse_args(arguments)
+    settings = CameraSettings(
+        options.address, width=options.width, height=options.height, exposure_us=options.exposure_us
     )
-    read.add_argument("--seconds", type=float, default=10.0, help="how long to watch a camera (default 10)")
-    options = parser.parse_args(arguments)
-    picture = cv2.imread(options.address, cv2.IMREAD_GRAYSCALE) if Path(options.address).is_file() else None
-    if picture is not None:
-        return 0 if _read_picture(np.asarray(picture, np.uint8)) else 1
-    return 0 if asyncio.run(_read_camera(options.address, options.seconds)) else 1
+    if options.command == "tune":
+        found = tune(settings, options.seconds, as_json=options.json)
+    elif (picture := _picture(options.address)) is not None:
+        found = read_picture(picture, as_json=options.json)
+    else:
+        found = asyncio.run(read_camera(settings, options.seconds, as_json=options.json))
+    return 0 if found else 1
 
 
-def _read_picture(gray: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> int:
-    began_ns = time.monotonic_ns()
-    sightings = look_everywhere(gray)
-    took_ms = (time.monotonic_ns() - began_ns) / 1e6
-    for seen in sightings:
-        print(f"{seen.engine}\t{took_ms:.1f} ms\t{seen.payload!r}", flush=True)
-    return len(sightings)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scanner")
+    commands = parser.add_subparsers(dest="command", required=True)
+    read = commands.add_parser("read", help="print every code that a picture or a camera shows")
+    tuned = commands.add_parser("tune", help="say how a camera has to be placed and focused")
+    for command, seconds in ((read, 10.0), (tuned, 60.0)):
+        command.add_argument(
+            "address",
+            help="picture, video file, folder of pictures, /dev/videoN, rtsp://, http:// or udp:// address",
+        )
+        command.add_argument(
+            "--seconds", type=float, default=seconds, help=f"how long to watch ({seconds:.0f})"
+        )
+        command.add_argument("--width", type=int, default=1280, help="pixels asked of a device (1280)")
+        command.add_argument("--height", type=int, default=720, help="pixels asked of a device (720)")
+        command.add_argument("--exposure-us", type=int, help="asked of a device, microseconds (automatic)")
+        command.add_argument("--json", action="store_true", help="an object a line")
+    return parser
 
 
-async def _read_camera(address: str, seconds: float) -> int:
-    source = CameraSource("camera", Camera(CameraSettings(address)), CascadeDecoder(), Presentation())
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(source.run())
-        scans = await _print_scans(source, seconds)
-        print(source.health(), file=sys.stderr)
-        running.cancel()
-    return scans
-
-
-async def _print_scans(source: CameraSource, seconds: float) -> int:
-    scans = 0
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                scan = await source.next_scan()
-                scans += 1
-                age_ms = (time.monotonic_ns() - scan.captured_ns) / 1e6
-                engines = {seen.engine for seen in view.sightings} if (view := source.view()) else set()
-                print(f"{'/'.join(sorted(engines))}\t{age_ms:.1f} ms\t{scan.payload!r}", flush=True)
-    except TimeoutError:
-        return scans
+def _picture(address: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+    """The single picture that the address names, gray; None when it names something else."""
+    picture = cv2.imread(address, cv2.IMREAD_GRAYSCALE) if Path(address).is_file() else None
+    return None if picture is None else np.asarray(picture, np.uint8)
 
 
 if __name__ == "__main__":

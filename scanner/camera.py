@@ -12,7 +12,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from secrets import SystemRandom
 
-from scanner.capture import CameraSettings, Grabber, Image, open_grabber, prepare_opencv
+from scanner.capture import Grabber, Image, open_grabber, prepare_opencv
+from scanner.settings import CameraSettings
+from scanner.sight import Sight
+from scanner.trouble import Trouble
 
 __all__ = ["Camera", "CameraHealth", "CameraSettings", "CameraState", "Frame", "reopen_delay_s"]
 
@@ -46,14 +49,24 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class CameraHealth:
-    """How a camera does: `age_ms` of its newest frame, times it came back, and in words what is wrong."""
+    """How a camera does: `age_ms` of its newest frame, times it came back, and what is wrong.
+
+    A live camera can be in trouble too: frames come, and show nothing. `refused` says in words what a device
+    did not take of its settings.
+    """
 
     state: CameraState
     frames: int
     fps: float
     age_ms: int | None
     reopened: int
-    problem: str
+    trouble: Trouble | None
+    refused: tuple[str, ...] = ()
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in words; empty when nothing is."""
+        return self.trouble.wording.problem if self.trouble else ""
 
 
 def reopen_delay_s(failures: int, draw: float) -> float:
@@ -81,7 +94,9 @@ class Camera:
         self._capturing: Future[None] | None = None
         self._newest: Frame | None = None
         self._state = CameraState.STARTING
-        self._problem = ""
+        self._trouble: Trouble | None = None
+        self._refused: tuple[str, ...] = ()
+        self._sight = Sight(settings.frozen_after_ms)
         self._reopened = 0
         self._recent_ns: deque[int] = deque(maxlen=_FPS_WINDOW_FRAMES)
 
@@ -100,7 +115,7 @@ class Camera:
             self._changed.notify_all()
         if self._capturing is not None:
             self._capturing.result()
-        self._lose("stopped")
+        self._lose(Trouble.STOPPED)
 
     def wait_newer(self, number: int, timeout_s: float) -> Frame | None:
         """The newest frame if it is newer than `number`, else the next; None after the timeout or a stop."""
@@ -122,7 +137,8 @@ class Camera:
                 fps=self._fps(now_ns),
                 age_ms=(now_ns - newest.captured_ns) // _NS_PER_MS if newest else None,
                 reopened=self._reopened,
-                problem=self._problem,
+                trouble=self._trouble,
+                refused=self._refused,
             )
 
     def _has_newer(self, number: int) -> bool:
@@ -139,42 +155,46 @@ class Camera:
             grabber = open_grabber(self._settings)
             if grabber is None:
                 played = False
-                self._lose("the camera cannot be opened")
+                self._lose(Trouble.CANNOT_OPEN)
             else:
                 with closing(grabber):
                     played = self._play(grabber)
                 if played and grabber.recorded:
-                    self._lose("the recording has ended")
+                    self._lose(Trouble.ENDED)
                     return
-                self._lose("the camera sends no frames")
+                self._lose(Trouble.NO_FRAMES)
             failures = 0 if played else failures + 1
             self._stopping.wait(reopen_delay_s(failures, self._draw()))
 
     def _play(self, grabber: Grabber) -> bool:
-        """Publishes frames until no more come; whether there were any."""
+        """Publishes frames until no more come, or the picture froze; whether there were any."""
+        self._refused = grabber.refused
         played = False
         due_s = time.monotonic()
         while not self._stopping.is_set() and (image := grabber.read()) is not None:
-            self._publish(image)
+            captured_ns = time.monotonic_ns()
+            self._publish(image, captured_ns, is_live=not grabber.recorded)
             played = True
+            if self._sight.wants_reopening(captured_ns):
+                break
             if grabber.pace_s:
                 # Late frames are not caught up in a burst: only the newest would be seen.
                 due_s = max(due_s + grabber.pace_s, time.monotonic())
                 self._stopping.wait(due_s - time.monotonic())
         return played
 
-    def _publish(self, image: Image) -> None:
-        captured_ns = time.monotonic_ns()
+    def _publish(self, image: Image, captured_ns: int, *, is_live: bool) -> None:
+        trouble = self._sight.observe(self._settings.region.crop(image), captured_ns, is_live=is_live)
         with self._changed:
             number = self._newest.number + 1 if self._newest else 1
             self._newest = Frame(image, number, captured_ns)
             if self._state is CameraState.LOST:
                 self._recent_ns.clear()
                 self._reopened += number > 1
-            self._state, self._problem = CameraState.LIVE, ""
+            self._state, self._trouble = CameraState.LIVE, trouble
             self._recent_ns.append(captured_ns)
             self._changed.notify_all()
 
-    def _lose(self, problem: str) -> None:
+    def _lose(self, trouble: Trouble) -> None:
         with self._changed:
-            self._state, self._problem = CameraState.LOST, problem
+            self._state, self._trouble = CameraState.LOST, trouble

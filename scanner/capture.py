@@ -11,28 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scanner import device
+from scanner.settings import CameraSettings
+
 Image = NDArray[np.uint8]
 
 _PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
-
-
-@dataclass(frozen=True, slots=True)
-class CameraSettings:
-    """One camera.
-
-    `address` is a V4L2 device (`/dev/video0` or `0`), an `rtsp://` or `http://` (MJPEG) stream, a video file or
-    a folder of pictures. `width`, `height` and `fps` are asked of a device; `fps` is also the pace of a folder.
-    The timeouts bound how long a silent stream can hold the capture thread. `loop` plays a file or a folder
-    again and again.
-    """
-
-    address: str
-    width: int = 1280
-    height: int = 720
-    fps: int = 25
-    open_timeout_ms: int = 3000
-    read_timeout_ms: int = 2000
-    loop: bool = False
 
 
 class Grabber(Protocol):
@@ -45,6 +29,10 @@ class Grabber(Protocol):
     @property
     def recorded(self) -> bool:
         """Whether an end is the end, and not a fault."""
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """What the camera did not take of what was asked of it, in words."""
 
     def read(self) -> Image | None:
         """The next picture (height x width x 3, BGR), or None when no more come from this opening."""
@@ -77,6 +65,7 @@ class _Live:
     """A device or a stream: it sets the pace."""
 
     capture: cv2.VideoCapture
+    refused: tuple[str, ...] = ()
     pace_s: float = 0.0
     recorded: bool = False
 
@@ -95,6 +84,7 @@ class _File:
     settings: CameraSettings
     pace_s: float
     recorded: bool = True
+    refused: tuple[str, ...] = ()
 
     def read(self) -> Image | None:
         image = _read(self.capture)
@@ -117,6 +107,7 @@ class _Folder:
     loop: bool
     pace_s: float
     recorded: bool = True
+    refused: tuple[str, ...] = ()
     shown: int = 0
 
     def read(self) -> Image | None:
@@ -133,22 +124,11 @@ class _Folder:
 
 def _open_device(settings: CameraSettings) -> Grabber | None:
     address = settings.address
-    wanted = [
-        (
-            cv2.CAP_PROP_FOURCC,
-            cv2.VideoWriter.fourcc(*"MJPG"),
-        ),  # raw 720p would not fit through USB 2 at 25 fps
-        (cv2.CAP_PROP_FRAME_WIDTH, settings.width),
-        (cv2.CAP_PROP_FRAME_HEIGHT, settings.height),
-        (cv2.CAP_PROP_FPS, settings.fps),
-        (cv2.CAP_PROP_BUFFERSIZE, 1),
-    ]
     capture = cv2.VideoCapture(int(address) if address.isdigit() else address, cv2.CAP_V4L2)
     if not capture.isOpened():
         return None
-    for name, value in wanted:
-        capture.set(name, value)  # a camera that lacks a setting keeps its own
-    return _Live(capture)
+    refused = device.apply(capture, list(device.controls(settings)))
+    return _Live(capture, refused)
 
 
 def _open_stream(settings: CameraSettings) -> Grabber | None:

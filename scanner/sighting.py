@@ -38,6 +38,11 @@ class Sighting:
         a, b, c, d = (Point(round(p.x * x_factor), round(p.y * y_factor)) for p in self.corners)
         return replace(self, corners=(a, b, c, d), engine=engine)
 
+    def moved(self, dx: int, dy: int) -> Sighting:
+        """The same sighting in the coordinates of a frame of which the one it was seen in is a part."""
+        a, b, c, d = (Point(p.x + dx, p.y + dy) for p in self.corners)
+        return replace(self, corners=(a, b, c, d))
+
     def prominence(self, width: int, height: int) -> float:
         """How much it looks like the code held out in a frame of this size: large and near the centre is more."""
         centre_x = sum(p.x for p in self.corners) / 4

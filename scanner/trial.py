@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import zxingcpp
 
-from scanner.capture import CameraSettings, Image, open_grabber, prepare_opencv
+from scanner.capture import Image, open_grabber, prepare_opencv
 from scanner.decoder import Decoder, PyzbarDecoder, ZxingDecoder
+from scanner.settings import CameraSettings
+from scanner.sight import judge
+from scanner.trouble import Trouble
 
 _PAYLOAD = b"SG1:SCENIC GATE"
-DARK, BRIGHT = 25, 235
-"""Mean brightness below and above which a picture shows nothing: a cap on the lens, a lamp in it."""
 
 
 def engine_problems() -> list[str]:
@@ -31,15 +31,18 @@ def engine_problems() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class CameraTrial:
-    """What a camera gave in a moment; no picture at all leaves everything at zero."""
+    """What a camera gave in a moment; no picture at all leaves everything at zero.
+
+    `refused` says in words which of its settings a device did not take.
+    """
 
     is_open: bool = False
     pictures: int = 0
     seconds: float = 0.0
     width: int = 0
     height: int = 0
-    brightness: float = 0.0
-    contrast: float = 0.0
+    trouble: Trouble | None = None
+    refused: tuple[str, ...] = ()
 
     @property
     def fps(self) -> float:
@@ -64,14 +67,15 @@ def try_camera(settings: CameraSettings, seconds: float = 1.5) -> CameraTrial:
             if time.monotonic() - began_s >= seconds:
                 break
             image = grabber.read()
-        return _summed_up(newest, pictures, time.monotonic() - began_s)
+        return _summed_up(newest, pictures, time.monotonic() - began_s, settings, grabber.refused)
     finally:
         grabber.close()
 
 
-def _summed_up(newest: Image | None, pictures: int, seconds: float) -> CameraTrial:
+def _summed_up(
+    newest: Image | None, pictures: int, seconds: float, settings: CameraSettings, refused: tuple[str, ...]
+) -> CameraTrial:
     if newest is None:
-        return CameraTrial(is_open=True)
-    gray = cv2.cvtColor(newest, cv2.COLOR_BGR2GRAY)
-    height, width = gray.shape
-    return CameraTrial(True, pictures, seconds, width, height, float(gray.mean()), float(gray.std()))
+        return CameraTrial(is_open=True, refused=refused)
+    height, width = newest.shape[:2]
+    return CameraTrial(True, pictures, seconds, width, height, judge(settings.region.crop(newest)), refused)

@@ -66,7 +66,7 @@ LAYERS = (
         libraries=("msgspec",),
         never=("gate_agent.app",),
     ),
-    Layer("gate_agent.doctor", ours=BOX, libraries=("aiohttp",), never=("gate_agent.app",)),
+    Layer("gate_agent.doctor", ours=BOX, libraries=("aiohttp", "msgspec"), never=("gate_agent.app",)),
     Layer(
         "gate_agent.metrics",
         ours=(*PURE, "gate_agent", "offline_cache.database"),

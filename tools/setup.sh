@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 readonly venv=.venv
 readonly stamps=$venv/stamps
 readonly run_packages=(libzbar0 mosquitto)
-readonly test_packages=(chromium fonts-noto-cjk libatomic1 systemd) # libatomic1: the driver of Playwright; systemd: systemd-analyze
+readonly rtsp_packages=(gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,ugly} python3-gi) # an RTSP camera to test with
+readonly test_packages=(chromium fonts-noto-cjk libatomic1 systemd "${rtsp_packages[@]}") # libatomic1: the driver of Playwright; systemd: systemd-analyze
 
 step="start"
 say() { printf 'setup: %s\n' "$*"; }

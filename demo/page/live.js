@@ -63,12 +63,14 @@ class Lane {
     this.showCounters(state);
     const { p50, p99 } = state.frame_to_release_ms;
     const fps = isUp && state.camera ? state.camera.fps.toFixed(0) : "–";
-    put(this.find(".pace"), `${fps} fps · 画面到放行 frame to release p50 ${p50 ?? "–"} · p99 ${p99 ?? "–"} ms`);
+    const stage = isUp && state.camera?.stage ? ` · ${state.camera.stage}` : "";
+    put(this.find(".pace"), `${fps} fps${stage} · 画面到放行 frame to release p50 ${p50 ?? "–"} · p99 ${p99 ?? "–"} ms`);
   }
 
   showVeil(camera, isUp) {
     const problem = camera?.problem ?? "";
-    const [zh, en] = isUp ? ["摄像头无画面", `No picture: ${problem}`] : ["正在重启", "Restarting"];
+    const advice = camera?.do_zh ? [camera.do_zh, camera.do_en] : ["摄像头无画面", `No picture: ${problem}`];
+    const [zh, en] = isUp ? advice : ["正在重启", "Restarting"];
     this.find(".veil").hidden = isUp && !problem;
     put(this.find(".veil b"), zh);
     put(this.find(".veil span"), en);

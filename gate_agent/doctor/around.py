@@ -11,10 +11,9 @@ import aiohttp
 
 from config.settings import CameraTable, LaneTable
 from gate_agent.doctor.findings import Finding, fail, ok, warn
-from scanner.trial import BRIGHT, DARK, CameraTrial
+from scanner.trial import CameraTrial
 
 LEAST_FPS = 8.0
-LEAST_CONTRAST = 8.0
 CONNECT_S = 3.0
 
 
@@ -30,13 +29,9 @@ def judge_camera(lane_id: str, table: CameraTable, trial: CameraTrial) -> Iterat
         )
     elif not trial.pictures:
         yield fail(subject, "is open and sends no picture", "switch it off and on", "请断电重启摄像头")
-    elif not DARK <= trial.brightness <= BRIGHT or trial.contrast < LEAST_CONTRAST:
-        yield warn(
-            subject,
-            f"shows almost nothing: brightness {trial.brightness:.0f} of 255, contrast {trial.contrast:.0f}",
-            "take off the lens cap, clean the lens, turn it from the sun or lamp, or light the place",
-            "请取下镜头盖、擦净镜头、避开强光，或为通道补光",
-        )
+    elif trial.trouble is not None:
+        wording = trial.trouble.wording
+        yield warn(subject, wording.problem, wording.do_en, wording.do_zh)
     elif 0 < trial.fps < LEAST_FPS:
         yield warn(
             subject,
@@ -46,6 +41,13 @@ def judge_camera(lane_id: str, table: CameraTable, trial: CameraTrial) -> Iterat
         )
     else:
         yield ok(subject, f"{trial.width}×{trial.height}, {trial.fps:.0f} pictures a second")
+    for refusal in trial.refused:
+        yield warn(
+            subject,
+            refusal,
+            "set what the camera can do (`v4l2-ctl --list-formats-ext --list-ctrls` lists it), or leave it out",
+            "请改为摄像头支持的数值（v4l2-ctl --list-formats-ext --list-ctrls 可列出），或删去该项设置",
+        )
 
 
 async def examine_turnstile(lane: LaneTable) -> AsyncIterator[Finding]:

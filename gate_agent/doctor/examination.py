@@ -10,12 +10,14 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 
-from config.settings import Driver, Profile, Settings
+from config.settings import CameraTable, Driver, Profile, Settings
 from gate_agent.doctor.around import (
     ask_centre,
     examine_turnstile,
@@ -30,7 +32,7 @@ from gate_agent.secret_files import read_secret
 from offline_cache.database import Database, StateFolderInUseError, StoreError
 from offline_cache.journal import Outbox
 from offline_cache.lists import ListShelf
-from scanner.capture import CameraSettings
+from scanner.settings import CameraSettings
 from scanner.trial import engine_problems, try_camera
 from sync.mqtt import Broker
 from sync.protocol import BoxTopics, Side, changes_path
@@ -89,7 +91,7 @@ async def _resting(
     yield _port(settings)
     for lane in settings.lanes:
         if lane.camera is not None:
-            trial = await asyncio.to_thread(try_camera, _camera(lane.camera))
+            trial = await asyncio.to_thread(try_camera, _tried(lane.camera))
             for finding in judge_camera(lane.id, lane.camera, trial):
                 yield finding
         if lane.turnstile.driver is Driver.TCP:
@@ -100,15 +102,8 @@ async def _resting(
             yield finding
 
 
-def _camera(table: Any) -> CameraSettings:
-    return CameraSettings(
-        address=table.address,
-        width=table.width,
-        height=table.height,
-        fps=table.fps,
-        open_timeout_ms=table.open_timeout_ms,
-        read_timeout_ms=table.read_timeout_ms,
-    )
+def _tried(table: CameraTable) -> CameraSettings:
+    return replace(msgspec.convert(table, CameraSettings, from_attributes=True), loop=False)
 
 
 def _brokers(settings: Settings, folder: Path) -> Iterator[tuple[str, Broker, str]]:

@@ -327,7 +327,8 @@ quiet_ms = 50
 def _lanes(pictures: Path) -> str:
     """Lanes that everyone passes, and one more with a camera that sees a grey wall."""
     pictures.mkdir()
-    cv2.imwrite(str(pictures / "wall.png"), np.full((120, 160), 128, np.uint8))
+    wall = np.random.default_rng(1).normal(128, 10, (120, 160))  # an even grey would be a covered lens
+    cv2.imwrite(str(pictures / "wall.png"), wall.astype(np.uint8))
     turnstile = '[lanes.turnstile]\ndriver = "simulated"\nrelease_timeout_ms = 1000\n'
     camera = f'[lanes.camera]\naddress = "{pictures}"\nfps = 5\n'
     lanes = [f'[[lanes]]\nid = "{lane}"\n{turnstile}' for lane in LANES]

@@ -141,7 +141,7 @@ def test_every_reason_and_barrier_state_has_its_words() -> None:
 
 def test_real_camera_and_interrupt(tmp_path: Path, page: Page) -> None:
     """A sample ticket before a real camera is admitted; as nobody passes, it can be shown again. Ctrl-C ends all."""
-    empty = _jpeg(np.full((720, 1280, 3), 200, np.uint8))
+    empty = _jpeg(_wall())
     with MjpegCamera(empty) as camera, running(tmp_path / "run", "--camera", camera.address) as demo:
         page.goto(f"{demo.url}samples")
         assert page.locator("article").count() == 12
@@ -178,9 +178,15 @@ def _held_up(png: bytes) -> bytes:
     assert sample is not None
     scale = 640 / sample.shape[0]
     small = cv2.resize(sample, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    picture = np.full((720, 1280, 3), 200, np.uint8)
+    picture = _wall()
     picture[40 : 40 + small.shape[0], 400 : 400 + small.shape[1]] = small
     return _jpeg(picture)
+
+
+def _wall() -> NDArray[np.uint8]:
+    """What the camera sees with nobody before it; an even grey would be a covered lens."""
+    shade = np.linspace(160, 220, 1280).astype(np.uint8)
+    return np.repeat(np.tile(shade, (720, 1))[..., None], 3, axis=2)
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:

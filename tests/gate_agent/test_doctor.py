@@ -20,13 +20,14 @@ from gate_agent.doctor.around import judge_camera, judge_list
 from gate_agent.doctor.examination import examine
 from gate_agent.doctor.findings import Finding, Level
 from gate_agent.doctor.machine import examine_clock, examine_disk, examine_engines, examine_secrets
-from scanner.capture import CameraSettings
+from scanner.settings import CameraSettings
 from scanner.trial import CameraTrial, try_camera
+from scanner.trouble import Trouble
 from sync.mqtt import Broker
 from sync.trial import broker_problem
 from tests.faults.box import Box
 
-GOOD = CameraTrial(True, 26, 1.0, 1280, 720, 120.0, 50.0)
+GOOD = CameraTrial(True, 26, 1.0, 1280, 720)
 CAMERA = CameraTable(address="/dev/video0")
 
 
@@ -171,9 +172,9 @@ def test_a_decoder_that_reads_nothing() -> None:
         (GOOD, Level.OK),
         (CameraTrial(), Level.FAIL),
         (CameraTrial(is_open=True), Level.FAIL),
-        (replace(GOOD, brightness=3.0), Level.WARN),
-        (replace(GOOD, brightness=250.0), Level.WARN),
-        (replace(GOOD, contrast=1.0), Level.WARN),
+        (replace(GOOD, trouble=Trouble.DARK), Level.WARN),
+        (replace(GOOD, trouble=Trouble.BLINDED), Level.WARN),
+        (replace(GOOD, trouble=Trouble.COVERED), Level.WARN),
         (replace(GOOD, pictures=5), Level.WARN),
         (replace(GOOD, pictures=1), Level.OK),
     ],
@@ -183,14 +184,21 @@ def test_what_a_camera_gave_is_judged(trial: CameraTrial, level: Level) -> None:
     assert _only(judge_camera("1", CAMERA, trial)).level is level
 
 
+def test_what_a_camera_did_not_take_is_named() -> None:
+    """A setting that the device refused is a warning of its own beside the verdict."""
+    trial = replace(GOOD, refused=("fps: 25 was asked for, the camera has 10",))
+    levels = [finding.level for finding in judge_camera("1", CAMERA, trial)]
+    assert levels == [Level.OK, Level.WARN]
+
+
 def test_a_camera_is_tried(tmp_path: Path) -> None:
-    """A folder of pictures is as good as a camera: size, brightness and contrast are measured; nothing is no camera."""
+    """A folder of pictures is as good as a camera: size and sight are judged; nothing is no camera."""
     picture = np.zeros((48, 64, 3), np.uint8)
     picture[:, 32:] = 200
     cv2.imwrite(str(tmp_path / "a.png"), picture)
     trial = try_camera(CameraSettings(str(tmp_path)))
     assert (trial.width, trial.height, trial.pictures) == (64, 48, 1)
-    assert trial.brightness == trial.contrast == 100
+    assert trial.trouble is None
     assert not try_camera(CameraSettings(str(tmp_path / "none.mp4"))).is_open
 
 

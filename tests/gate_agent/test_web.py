@@ -307,6 +307,13 @@ async def test_state_is_the_whole_picture(site: Site) -> None:
         "age_ms": 40,
         "decode_ms": 3.2,
         "problem": "",
+        "trouble": "",
+        "do_en": "",
+        "do_zh": "",
+        "stage": "",
+        "reads": {},
+        "decode_age_ms": {"p50": None, "p99": None},
+        "refused": [],
     }
     assert with_camera["last"].keys() == {
         "verdict", "reason", "zh", "en", "staff_zh", "staff_en", "detail", "record", "at_ms"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from scanner.camera import Camera, CameraSettings, CameraState, Frame, reopen_delay_s
+from scanner.trouble import Trouble
 from tests.scanner.mjpeg import MjpegCamera, SilentCamera
 from tests.scanner.pictures import coloured, eventually, jpeg, showing
 
@@ -199,6 +200,46 @@ def test_stream_of_garbage_is_lost() -> None:
     with SilentCamera(HEADERS + garbage) as silent, playing(silent.address) as camera:
         assert eventually(lambda: camera.health().state is CameraState.LOST)
         assert camera.wait_newer(0, timeout_s=0.01) is None
+
+
+def test_frozen_camera_is_opened_anew_once_and_named() -> None:
+    """The same picture to the bit is reopened once; when it still comes, health says what to do; a new one ends it."""
+    server = MjpegCamera(jpeg(showing(b"frozen")))
+    settings = replace(SETTINGS, frozen_after_ms=300)
+    with server:
+        camera = Camera(replace(settings, address=server.address), draw=lambda: 0.0)
+        camera.start()
+        try:
+            assert eventually(lambda: camera.health().reopened == 1)
+            assert eventually(lambda: camera.health().trouble is Trouble.FROZEN)
+            frames = camera.health().frames
+            assert eventually(lambda: camera.health().frames > frames + 20)
+            assert (camera.health().state, camera.health().reopened) == (CameraState.LIVE, 1)
+            server.picture = jpeg(showing(b"alive"))
+            assert eventually(lambda: camera.health().trouble is None)
+        finally:
+            camera.stop()
+
+
+def test_stream_that_changes_its_resolution_goes_on() -> None:
+    """A camera set to another size meanwhile gives frames of one size or the other, never a fault."""
+    with MjpegCamera(jpeg(showing(b"large"))) as server, playing(server.address) as camera:
+        first = first_frame(camera)
+        server.picture = jpeg(np.ascontiguousarray(showing(b"small")[::2, ::2]))
+        assert eventually(lambda: camera.health().frames > first.number + 25)
+        frame = camera.wait_newer(first.number, timeout_s=5)
+    assert frame is not None
+    assert frame.image.shape in {(720, 1280, 3), (360, 640, 3)}
+
+
+def test_stream_cut_in_the_middle_of_a_frame_is_lost() -> None:
+    """Half a picture and then silence is a lost camera, not an error."""
+    picture = jpeg(showing(b"cut"))
+    part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture)
+    whole, half = part + picture + b"\r\n", part + picture[: len(picture) // 2]
+    with SilentCamera(HEADERS + whole * 2 + half) as silent, playing(silent.address) as camera:
+        assert eventually(lambda: camera.health().state is CameraState.LOST)
+        assert eventually(lambda: silent.callers >= 2)
 
 
 def test_folder_plays_its_pictures_in_order_and_ends(folder: Path) -> None:

@@ -15,10 +15,11 @@ import pytest
 from scanner.camera import Camera, CameraSettings, CameraState, Frame
 from scanner.decoder import CascadeDecoder, Decoder
 from scanner.presentation import Presentation
+from scanner.settings import Region
 from scanner.sighting import Point, Sighting
 from scanner.sources import CameraSource, View
 from tests.scanner.mjpeg import MjpegCamera
-from tests.scanner.pictures import Picture, coloured, jpeg, scene, showing
+from tests.scanner.pictures import Picture, coloured, jpeg, qr, scene, showing
 
 EMPTY = jpeg(scene())
 
@@ -161,6 +162,50 @@ def test_outline_fades_and_the_frame_stays_untouched() -> None:
     assert np.array_equal(image, coloured(scene()))
 
 
+async def test_codes_are_looked_for_in_the_region_only(server: MjpegCamera) -> None:
+    """What lies outside is not read; inside, the outline is where it is in the whole picture."""
+    server.picture = jpeg(scene((qr(b"SG1:LEFT"), 100, 200), (qr(b"SG1:RIGHT"), 800, 300)))
+    camera = Camera(CameraSettings(server.address))
+    region = Region(left_pct=50, top_pct=25, width_pct=50, height_pct=75)
+    source = CameraSource("lane-1", camera, CascadeDecoder(), Presentation(), region=region)
+    task = asyncio.create_task(source.run())
+    assert await within(source) == b"SG1:RIGHT"
+    view = source.view()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert view is not None
+    (seen,) = view.sightings
+    assert seen.payload == b"SG1:RIGHT"
+    assert np.allclose(seen.corners[0], (800 + 24, 300 + 24), atol=4)  # 24: the quiet zone
+
+
+async def test_costly_pictures_are_skipped_to_keep_the_share() -> None:
+    """A lane whose every picture costs much decodes fewer of them, and goes on decoding."""
+
+    class Costly:
+        name = "costly"
+
+        def decode(self, gray: Picture) -> list[Sighting]:
+            end_s = time.thread_time() + 0.05
+            while time.thread_time() < end_s:
+                pass
+            return []
+
+    with MjpegCamera(EMPTY) as server:
+        camera = Camera(CameraSettings(server.address))
+        source = CameraSource("lane-1", camera, Costly(), Presentation(), share_pct=20)
+        task = asyncio.create_task(source.run())
+        await until(lambda: source.health().decoded >= 5)
+        began_s, before = time.monotonic(), source.health().decoded
+        await until(lambda: source.health().decoded >= before + 8)
+        took_s = time.monotonic() - began_s
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert took_s >= 7 * 0.05 / 0.2 * 0.9  # 50 ms of work at a fifth of a core are a frame in 250 ms
+
+
 async def test_health_tells_camera_and_decode_time(server: MjpegCamera) -> None:
     """Health carries the camera's and how long a frame takes."""
     server.picture = jpeg(showing(b"SG1:HEALTH"))
@@ -170,6 +215,10 @@ async def test_health_tells_camera_and_decode_time(server: MjpegCamera) -> None:
         health = source.health()
     assert health.camera.state is CameraState.LIVE
     assert 0 < health.decode_ms < 1000
+    assert health.age_p50_ms is not None
+    assert health.age_p99_ms is not None
+    assert 0 < health.age_p50_ms <= health.age_p99_ms
+    assert health.last_stage in health.reads
     assert source.health().camera.problem == "stopped"
 
 
