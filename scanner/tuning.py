@@ -16,7 +16,7 @@ from scanner.sight import judge, points
 from scanner.sighting import Sighting
 
 Gray = NDArray[np.uint8]
-_QR = zxingcpp.BarcodeFormats((zxingcpp.BarcodeFormat.QRCode,))
+_QR = (zxingcpp.BarcodeFormat.QRCode,)
 
 LEAST_MODULE_PX = 3.0
 """Below this a hand's shake and the screen's own raster cost reads."""
@@ -102,7 +102,7 @@ def _region(gray: Gray, seen: Sighting) -> Gray:
 
 def _modules(gray: Gray, seen: Sighting) -> int | None:
     """How many modules the code has on a side, as the symbol itself says; None where it cannot be asked."""
-    for code in zxingcpp.read_barcodes(gray, formats=_QR):
+    for code in zxingcpp.read_barcodes(gray, formats=zxingcpp.BarcodeFormats(_QR)):
         version = str(cast("Mapping[str, object]", code.extra).get("Version", ""))
         if code.bytes == seen.payload and version.isdigit():
             return 17 + 4 * int(version)

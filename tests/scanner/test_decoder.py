@@ -181,9 +181,10 @@ def test_cascade_reads_within_a_second_what_needs_another_look() -> None:
 
 
 def test_texts_are_given_for_measurements() -> None:
-    """UTF-8 where it is UTF-8, otherwise one character per byte."""
+    """UTF-8 where it is UTF-8, otherwise the symbology's Shift JIS, otherwise one character per byte."""
     assert decode_frame(showing("武隆".encode())) == ["武隆"]
-    assert decode_exhaustive(showing(b"\xce\xe4\xc2\xa1")) == ["\xce\xe4\xc2\xa1"]
+    assert decode_exhaustive(showing("切符".encode("cp932"))) == ["切符"]
+    assert decode_exhaustive(showing(b"\xff\xfe\xe9")) == ["\xff\xfe\xe9"]
 
 
 def test_threads_share_the_stages() -> None:
