@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ import numpy as np
 import zxingcpp
 from numpy.typing import NDArray
 
-from scanner.sighting import MAX_PAYLOAD_BYTES, Corners, Point, Sighting, capped
+from scanner.sighting import MAX_PAYLOAD_BYTES, Point, Sighting, capped
+from scanner.upright import UprightDecoder, corners_of
 from scanner.zbar import PyzbarDecoder
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",
+    "MOST_PIXELS",
     "STAGES",
     "CascadeDecoder",
     "Decoder",
@@ -33,8 +36,8 @@ __all__ = [
 
 Gray = NDArray[np.uint8]
 
-HALVED_FROM = 400
-"""From this many pixels on the shorter side a code is looked for at half size first."""
+MOST_PIXELS = 1920 * 1088
+"""A camera's frame is looked at in no more detail than this: a code held out is large in it."""
 _QR = (zxingcpp.BarcodeFormat.QRCode,)
 _QR_FAMILY = (*_QR, zxingcpp.BarcodeFormat.MicroQRCode, zxingcpp.BarcodeFormat.RMQRCode)
 
@@ -72,29 +75,31 @@ class ZxingDecoder:
             return []
         return [
             # `.bytes` is what is printed; `.text` rewrites control characters and guesses encodings.
-            Sighting(capped(code.bytes), _corners(code.position), self.name)
+            Sighting(capped(code.bytes), corners_of(code.position), self.name)
             for code in zxingcpp.read_barcodes(gray, **self._options)
         ]
 
 
 class QuickDecoder:
-    """What every frame gets: zxing-cpp on the picture at half its size, and where that reads nothing at full size.
+    """What every frame gets: zxing-cpp on the picture made smaller, and where that reads nothing at full size.
 
     A code that is held out fills a good part of the frame and is read at half size in a quarter of the time; what noise
-    and screen raster hide at full size is often plain there too.
+    and screen raster hide at full size is often plain there too. A picture larger than a camera's is looked at smaller
+    still before that.
     """
 
     name = "zxing"
 
     def __init__(self) -> None:
-        self._half = ZxingDecoder(_QR, is_quick=True)
+        # By how much a picture is made smaller, and from how many pixels on its shorter side.
+        self._smaller = ((3, 1200, ZxingDecoder(_QR)), (2, 400, ZxingDecoder(_QR, is_quick=True)))
         self._full = _FullSize()
 
     def decode(self, gray: Gray) -> list[Sighting]:
-        if min(gray.shape, default=0) >= HALVED_FROM:
-            seen = self._half.decode(_shrunk(2)(gray))
-            if seen:
-                return [one.enlarged(2, 2, self.name) for one in seen]
+        shorter_px = min(gray.shape, default=0)
+        for factor, from_px, reader in self._smaller:
+            if shorter_px >= from_px and (seen := reader.decode(_shrunk(factor)(gray))):
+                return [one.enlarged(factor, factor, self.name) for one in seen]
         return self._full.decode(gray)
 
 
@@ -104,14 +109,6 @@ class _FullSize(ZxingDecoder):
     def __init__(self) -> None:
         super().__init__(_QR)
         self._options["try_downscale"] = False
-
-
-def _corners(position: zxingcpp.Position) -> Corners:
-    a, b, c, d = (
-        Point(corner.x, corner.y)
-        for corner in (position.top_left, position.top_right, position.bottom_right, position.bottom_left)
-    )
-    return (a, b, c, d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +159,14 @@ def _shrunk(factor: int) -> Callable[[Gray], Gray]:
     return lambda gray: _scaled(gray, 1 / factor, 1 / factor)
 
 
+def _equalised_half(gray: Gray) -> Gray:
+    return _equalised(_scaled(gray, 0.5, 0.5))
+
+
+def _blurred_half(gray: Gray) -> Gray:
+    return _blurred(_scaled(gray, 0.5, 0.5))
+
+
 def _flattened(gray: Gray) -> Gray:
     return _scaled(gray, 1, 0.5)
 
@@ -186,21 +191,27 @@ def _doubled(gray: Gray) -> Gray:
 _ZXING = ZxingDecoder()
 _ZXING_QR = ZxingDecoder(_QR)
 _ZBAR = PyzbarDecoder()
+_UPRIGHT = UprightDecoder(_ZBAR)
 _QUICK = QuickDecoder()
 
-# Cheapest first, and what reads more for its price before what reads less.
+# First comes what reads most for its price of what the looks before it left unread: `python -m bench.scan --stages`.
 STAGES: tuple[Stage, ...] = (
-    Stage("zxing-quarter", "coarse moire, very large codes", _shrunk(4), _ZXING_QR, 0.6),
-    Stage("zxing-half", "screen raster, light codes on dark, Micro QR and rMQR", _shrunk(2), _ZXING, 1.0),
+    Stage("zxing-third", "screen raster, coarse moire, very large codes", _shrunk(3), _ZXING_QR, 0.9),
+    Stage("zbar-quarter", "the same for another reader, bent and damaged codes", _shrunk(4), _ZBAR, 1.9),
+    Stage("zxing-half-clahe", "glare, shadow, dim screens", _equalised_half, _ZXING_QR, 1.9),
+    Stage("zxing-half-blur", "gaps between printed dots, raster", _blurred_half, _ZXING_QR, 1.2),
     Stage("zxing-flat", "codes tilted away, seen too tall", _flattened, _ZXING_QR, 1.5),
+    Stage("zxing-double", "small and faint codes", _doubled, _ZXING_QR, 12.0, most_px=720),
+    Stage("zxing-half", "light codes on dark, Micro QR and rMQR", _shrunk(2), _ZXING, 1.0),
     Stage("zxing-narrow", "codes turned away, seen too wide", _narrowed, _ZXING_QR, 1.5),
     Stage("zxing", "all that zxing-cpp does by itself, Micro QR and rMQR too", _as_it_is, _ZXING, 2.5),
-    Stage("zxing-blur", "grain of paper, gaps between printed dots", _blurred, _ZXING_QR, 2.4),
-    Stage("zxing-clahe", "glare, shadow, dim screens", _equalised, _ZXING_QR, 5.7),
-    Stage("zbar-half", "another reader's eye for bent and damaged codes", _shrunk(2), _ZBAR, 7.1),
-    Stage("zxing-double", "small and faint codes", _doubled, _ZXING_QR, 12.0, most_px=720),
-    Stage("zbar-blur", "the same, for damaged codes and broken edges", _blurred, _ZBAR, 30.0),
-    Stage("zbar", "the same at full size, for small codes", _as_it_is, _ZBAR, 30.0),
+    Stage("zxing-blur", "grain of paper", _blurred, _ZXING_QR, 2.4),
+    Stage("zbar-third", "bent and damaged codes", _shrunk(3), _ZBAR, 3.0),
+    Stage("zbar-upright", "codes that were found and not read: straightened", _shrunk(2), _UPRIGHT, 3.0),
+    Stage("zxing-clahe", "uneven light on small codes", _equalised, _ZXING_QR, 5.7),
+    Stage("zbar-half", "bent and damaged codes farther away", _shrunk(2), _ZBAR, 7.1),
+    Stage("zbar-blur", "damaged codes and broken edges", _blurred, _ZBAR, 30.0),
+    Stage("zbar", "small codes, for another reader's eye", _as_it_is, _ZBAR, 30.0),
 )
 
 
@@ -209,7 +220,8 @@ class CascadeDecoder:
 
     Every blank frame earns `extra_ms_per_frame`, and the next stage runs when its cost has been earned. So an
     empty scene costs only that much more on average, and a code that needs a costlier look gets one within a
-    second. It remembers whose turn it is: one instance per camera, called from one thread.
+    second. Frames of more than MOST_PIXELS are looked at smaller, so that no camera's setting makes a frame cost more
+    than its lane has. It remembers whose turn it is: one instance per camera, called from one thread.
     """
 
     name = "cascade"
@@ -221,6 +233,13 @@ class CascadeDecoder:
         self._turn = 0
 
     def decode(self, gray: Gray) -> list[Sighting]:
+        if gray.size <= MOST_PIXELS:
+            return self._look(gray)
+        factor = math.sqrt(gray.size / MOST_PIXELS)
+        seen = self._look(_scaled(gray, 1 / factor, 1 / factor))
+        return [one.enlarged(factor, factor, one.engine) for one in seen]
+
+    def _look(self, gray: Gray) -> list[Sighting]:
         return _QUICK.decode(gray) or self._another_look(gray)
 
     def _another_look(self, gray: Gray) -> list[Sighting]:

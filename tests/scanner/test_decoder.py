@@ -26,6 +26,7 @@ from scanner.decoder import (
     look_everywhere,
 )
 from scanner.sighting import capped
+from scanner.upright import UprightDecoder
 from tests.scanner.pictures import HEIGHT, WIDTH, Picture, qr, scene, showing, symbol
 
 ENGINES: list[Decoder] = [ZxingDecoder(), PyzbarDecoder()]
@@ -44,6 +45,16 @@ PAYLOADS = [
 def by_name(decoder: Decoder) -> str:
     """A test's name for an engine."""
     return decoder.name
+
+
+class Echo:
+    """An engine that says it read the same in whatever it is shown."""
+
+    name = "echo"
+
+    def decode(self, gray: Picture) -> list[Sighting]:
+        corner = Point(0, 0)
+        return [Sighting(b"shown", (corner, corner, corner, corner), self.name)]
 
 
 class Blind:
@@ -140,12 +151,37 @@ def test_noise_is_never_a_code(seed: int, height: int, width: int) -> None:
     assert look_everywhere(noise) == []
 
 
-@pytest.mark.parametrize("looking", STAGES, ids=lambda looking: looking.name)
+PLAIN = [looking for looking in STAGES if not isinstance(looking.engine, UprightDecoder)]
+
+
+@pytest.mark.parametrize("looking", PLAIN, ids=lambda looking: looking.name)
 def test_every_stage_reports_places_in_the_frame_it_was_given(looking: Stage) -> None:
     """A stage that shrinks the frame gives corners of the frame, and its own name."""
     (seen,) = looking.look(scene((qr(b"stage", scale=12), 400, 200)))
     assert seen.engine == looking.name
     assert np.allclose(seen.corners[0], Point(448, 248), atol=10)
+
+
+def test_what_was_found_and_not_read_is_straightened() -> None:
+    """A symbol too damaged for zxing-cpp is read where it was located; what zxing-cpp reads is not looked at again."""
+    (upright,) = (looking for looking in STAGES if isinstance(looking.engine, UprightDecoder))
+    plain = scene((qr(b"SG1:UPRIGHT", scale=12), 400, 200))
+    assert upright.look(plain) == []
+    damaged = plain.copy()
+    damaged[340:460, 540:660] = 255  # more of the middle than error correction can replace
+    located = UprightDecoder(Echo()).decode(damaged)
+    assert {seen.payload for seen in located} == {b"shown"}
+    assert np.allclose(located[0].corners[0], Point(448, 248), atol=12)
+
+
+def test_a_frame_larger_than_any_need_is_looked_at_smaller() -> None:
+    """Twelve megapixels cost a lane no more than full HD does, and corners stay those of the frame."""
+    large = np.full((3024, 4032), 255, np.uint8)
+    code = qr(b"SG1:LARGE", scale=40)
+    large[400 : 400 + code.shape[0], 800 : 800 + code.shape[1]] = code
+    (seen,) = CascadeDecoder().decode(large)
+    assert seen.payload == b"SG1:LARGE"
+    assert np.allclose(seen.corners[0], Point(800 + 160, 400 + 160), atol=30)
 
 
 def test_blank_frames_earn_the_next_stage() -> None:
