@@ -121,7 +121,7 @@ def main() -> None:
         if sys.stderr.isatty():
             print(f"{seed + 1 - options.first} of {options.sequences}", end="\r", file=sys.stderr)
     readable = sum(count["readable"] for count in counts.values())
-    ordered = {
+    ordered: dict[str, object] = {
         condition.value: counts[condition.value] for condition in Condition if condition.value in counts
     }
     print(json.dumps({"sequences": options.sequences, **summary(scores, readable, ordered)}))

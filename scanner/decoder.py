@@ -55,18 +55,23 @@ class ZxingDecoder:
     """Reads codes with zxing-cpp; the lock of the interpreter is free meanwhile.
 
     As it is made by default it reads QR, Micro QR and rMQR codes as thoroughly as zxing-cpp can by itself. `formats`
-    narrows that, `is_quick` leaves out zxing-cpp's own smaller pictures, turned pictures and light codes on dark.
+    narrows that; `is_quick` leaves out zxing-cpp's own smaller and turned pictures, `is_inverted_too` says whether
+    light codes on dark are read.
     """
 
     name = "zxing"
 
     def __init__(
-        self, formats: tuple[zxingcpp.BarcodeFormat, ...] = _QR_FAMILY, *, is_quick: bool = False
+        self,
+        formats: tuple[zxingcpp.BarcodeFormat, ...] = _QR_FAMILY,
+        *,
+        is_quick: bool = False,
+        is_inverted_too: bool = True,
     ) -> None:
         self._options: dict[str, Any] = {
             "formats": formats,
             "try_rotate": not is_quick,
-            "try_invert": not is_quick,
+            "try_invert": is_inverted_too,
             "try_downscale": not is_quick,
         }
 
@@ -81,34 +86,35 @@ class ZxingDecoder:
 
 
 class QuickDecoder:
-    """What every frame gets: zxing-cpp on the picture made smaller, and where that reads nothing at full size.
+    """zxing-cpp on the picture made smaller, and where that reads nothing on the whole of it.
 
     A code that is held out fills a good part of the frame and is read at half size in a quarter of the time; what noise
     and screen raster hide at full size is often plain there too. A picture larger than a camera's is looked at smaller
-    still before that.
+    still before that. With `finest_px` the last look is no finer than so many pixels on the shorter side.
     """
 
     name = "zxing"
 
-    def __init__(self) -> None:
-        # By how much a picture is made smaller, and from how many pixels on its shorter side.
+    def __init__(self, finest_px: int | None = None) -> None:
+        # By how much a picture is made smaller, and from how many pixels on its shorter side. Light codes on dark
+        # are looked for here only: at full size that would double the price of grain and foliage.
         self._smaller = ((3, 1200, ZxingDecoder(_QR)), (2, 400, ZxingDecoder(_QR, is_quick=True)))
-        self._full = _FullSize()
+        self._whole = ZxingDecoder(_QR, is_quick=True, is_inverted_too=False)
+        self._small = ZxingDecoder(_QR, is_quick=True)
+        self._finest_px = finest_px
 
     def decode(self, gray: Gray) -> list[Sighting]:
         shorter_px = min(gray.shape, default=0)
         for factor, from_px, reader in self._smaller:
             if shorter_px >= from_px and (seen := reader.decode(_shrunk(factor)(gray))):
                 return [one.enlarged(factor, factor, self.name) for one in seen]
-        return self._full.decode(gray)
-
-
-class _FullSize(ZxingDecoder):
-    """Full size, light codes on dark too; smaller pictures are other looks."""
-
-    def __init__(self) -> None:
-        super().__init__(_QR)
-        self._options["try_downscale"] = False
+        if self._finest_px is None or shorter_px <= self._finest_px:
+            return (self._whole if shorter_px >= 400 else self._small).decode(gray)
+        finest = self._finest_px / shorter_px
+        return [
+            one.enlarged(1 / finest, 1 / finest, self.name)
+            for one in self._whole.decode(_scaled(gray, finest, finest))
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +199,7 @@ _ZXING_QR = ZxingDecoder(_QR)
 _ZBAR = PyzbarDecoder()
 _UPRIGHT = UprightDecoder(_ZBAR)
 _QUICK = QuickDecoder()
+_EVERY_FRAME = QuickDecoder(finest_px=720)
 
 # First comes what reads most for its price of what the looks before it left unread: `python -m bench.scan --stages`.
 STAGES: tuple[Stage, ...] = (
@@ -240,7 +247,7 @@ class CascadeDecoder:
         return [one.enlarged(factor, factor, one.engine) for one in seen]
 
     def _look(self, gray: Gray) -> list[Sighting]:
-        return _QUICK.decode(gray) or self._another_look(gray)
+        return _EVERY_FRAME.decode(gray) or self._another_look(gray)
 
     def _another_look(self, gray: Gray) -> list[Sighting]:
         self._earned_ms += self._extra_ms_per_frame
@@ -261,7 +268,7 @@ def look_everywhere(gray: Gray) -> list[Sighting]:
 
 def decode_frame(gray: Gray) -> list[str]:
     """The texts that the every-frame path reads in a gray picture."""
-    return [_text(seen.payload) for seen in _QUICK.decode(gray)]
+    return [_text(seen.payload) for seen in _EVERY_FRAME.decode(gray)]
 
 
 def decode_exhaustive(gray: Gray) -> list[str]:
