@@ -14,18 +14,19 @@ LARGEST_FINE_VERSION = 9
 def code_svg(text: str) -> bytes:
     """Return the SVG picture of a code."""
     out = BytesIO()
-    _symbol(text).save(out, kind="svg", scale=8, border=QUIET_ZONE_MODULES, light="#fff", xmldecl=False)
+    ticket_symbol(text).save(out, kind="svg", scale=8, border=QUIET_ZONE_MODULES, light="#fff", xmldecl=False)
     return out.getvalue()
 
 
 def code_png(text: str, module_px: int = 8) -> bytes:
     """Return the PNG picture of a code, each module `module_px` wide."""
     out = BytesIO()
-    _symbol(text).save(out, kind="png", scale=module_px, border=QUIET_ZONE_MODULES)
+    ticket_symbol(text).save(out, kind="png", scale=module_px, border=QUIET_ZONE_MODULES)
     return out.getvalue()
 
 
-def _symbol(text: str) -> segno.QRCode:
+def ticket_symbol(text: str) -> segno.QRCode:
+    """The symbol of a ticket's text: error correction Q where that fits into version 9, otherwise M."""
     fine = segno.make_qr(text, error="q", mode="alphanumeric")
     if isinstance(fine.version, int) and fine.version <= LARGEST_FINE_VERSION:
         return fine

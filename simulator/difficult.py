@@ -13,9 +13,9 @@ from typing import assert_never
 
 import cv2
 import numpy as np
-import segno
 from numpy.typing import NDArray
 
+from central.images import ticket_symbol
 from simulator.plaza import HEIGHT, PLAZAS, WIDTH, plaza
 
 FPS = 30
@@ -68,16 +68,23 @@ class Sequence:
             yield take.frame(at)
 
 
+def still(payload: bytes, module_px: float, seed: int) -> Gray:
+    """One frame of a code held still in ordinary light, its modules `module_px` camera pixels wide."""
+    take = _Take(Sequence(seed, Condition.PLAIN, payload), module_px)
+    return take.frame(_ARRIVES_AT + seed % (FRAMES - _ARRIVES_AT))
+
+
 class _Take:
     """One recording: what is chosen once, then frame by frame."""
 
-    def __init__(self, sequence: Sequence) -> None:
+    def __init__(self, sequence: Sequence, module_px: float | None = None) -> None:
         self._condition = sequence.condition
         self._rng = rng = np.random.default_rng((sequence.seed, 1))
         self._shown = _shown(sequence, rng)
         self._modules = self._shown.shape[0] / _MODULE_PX
         self._scene = _behind(int(rng.integers(PLAZAS))).astype(np.float32)
-        self._module_px = self._of({Condition.FAR: rng.uniform(1.8, 2.6)}, rng.uniform(2.8, 5.5))
+        usual_px = self._of({Condition.FAR: rng.uniform(1.8, 2.6)}, rng.uniform(2.8, 5.5))
+        self._module_px = module_px or usual_px
         self._home = rng.uniform((0.4, 0.4), (0.6, 0.6)) * (WIDTH, HEIGHT)
         self._come = rng.uniform((-400, 250), (400, 420))
         steep = rng.choice((-1, 1), 2) * rng.uniform((0.35, 0.35), (0.85, 0.85))
@@ -171,7 +178,7 @@ class _Take:
 
 def _shown(sequence: Sequence, rng: np.random.Generator) -> Gray:
     """The drawn code with its surroundings, flat."""
-    symbol = segno.make_qr(sequence.payload.decode(), error="q" if len(sequence.payload) < 160 else "m")
+    symbol = ticket_symbol(sequence.payload.decode())
     modules = np.array(list(symbol.matrix_iter(scale=1, border=4)), np.uint8)
     pixels = modules.repeat(_MODULE_PX, 0).repeat(_MODULE_PX, 1)
     match sequence.condition:
