@@ -98,8 +98,9 @@ def anchors_of(page: Path) -> set[str]:
 
 
 def make_targets() -> set[str]:
-    """The targets that the Makefile's help lists."""
-    return set(re.findall(r"^## ([a-zA-Z-]+)", text_of("Makefile"), re.MULTILINE))
+    """The targets that the Makefile's help lists, and one for each benchmark."""
+    benches = {f"bench-{path.stem}" for path in (ROOT / "bench").glob("[a-z]*.py")}
+    return benches | set(re.findall(r"^## ([a-zA-Z-]+)", text_of("Makefile"), re.MULTILINE))
 
 
 def columns_of(schema: str) -> dict[str, list[Any]]:
@@ -149,7 +150,7 @@ def test_named_files_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_named_make_targets_exist(page: Path) -> None:
     """No page tells anyone to make what cannot be made."""
-    named = {name for code in code_of(page) for name in re.findall(r"\bmake ([a-z][a-zA-Z-]*)", code)}
+    named = {name for code in code_of(page) for name in re.findall(r"\bmake ([a-z][\w-]*)", code)}
     assert named <= make_targets()
 
 
