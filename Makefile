@@ -15,7 +15,7 @@ BENCHES := $(addprefix bench-,$(filter-out _%,$(basename $(notdir $(wildcard ben
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-test run smoke holiday test frames check bench lock install clean $(BENCHES)
+.PHONY: help setup setup-test run smoke holiday test frames fuzz check bench lock install clean $(BENCHES)
 
 ## help        list these commands
 help:
@@ -48,6 +48,10 @@ test: check
 ## frames      show the reader FRAMES=3000 mixed, empty and hostile pictures; a campaign is FRAMES=1000000
 frames: setup-test
 	@$(PYTHON) -m tests.scanner.campaign --frames $(or $(FRAMES),3000)
+
+## fuzz        fuzz everything between frame and credential for MINUTES=1
+fuzz: setup-test
+	@$(PYTHON) -m tests.scanner.fuzz --minutes $(or $(MINUTES),1)
 
 ## check       lint, format, types, import directions
 check: setup-test

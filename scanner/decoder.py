@@ -38,6 +38,8 @@ Gray = NDArray[np.uint8]
 
 MOST_PIXELS = 1920 * 1088
 """A camera's frame is looked at in no more detail than this: a code held out is large in it."""
+LEAST_MICRO_BYTES = 8
+"""Less fits into Micro QR versions M1 and M2, whose few check words let chance pass for a code."""
 _QR = (zxingcpp.BarcodeFormat.QRCode,)
 _QR_FAMILY = (*_QR, zxingcpp.BarcodeFormat.MicroQRCode, zxingcpp.BarcodeFormat.RMQRCode)
 
@@ -82,6 +84,7 @@ class ZxingDecoder:
             # `.bytes` is what is printed; `.text` rewrites control characters and guesses encodings.
             Sighting(capped(code.bytes), corners_of(code.position), self.name)
             for code in zxingcpp.read_barcodes(gray, **self._options)
+            if code.format != zxingcpp.BarcodeFormat.MicroQRCode or len(code.bytes) >= LEAST_MICRO_BYTES
         ]
 
 

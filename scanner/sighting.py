@@ -47,9 +47,8 @@ class Sighting:
         """How much it looks like the code held out in a frame of this size: large and near the centre is more."""
         centre_x = sum(p.x for p in self.corners) / 4
         centre_y = sum(p.y for p in self.corners) / 4
-        off_centre = math.hypot(centre_x - width / 2, centre_y - height / 2) / math.hypot(
-            width / 2, height / 2
-        )
+        to_corner = max(1.0, math.hypot(width / 2, height / 2))
+        off_centre = math.hypot(centre_x - width / 2, centre_y - height / 2) / to_corner
         return _area(self.corners) * max(0.0, 1.0 - off_centre)
 
 

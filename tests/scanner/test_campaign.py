@@ -1,7 +1,8 @@
-"""A short campaign of every kind of picture; `make frames` runs as long a one as is wanted."""
+"""Short runs of the campaigns; `make frames` and `make fuzz` run as long as is wanted."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from itertools import islice
 
@@ -10,6 +11,7 @@ import pytest
 
 from scanner.sighting import Point, Sighting
 from simulator.pictures import HOSTILE, Gray, Shot, shots
+from tests.scanner import fuzz
 from tests.scanner.campaign import Campaign
 
 
@@ -46,3 +48,11 @@ class _Inventor:
     def decode(self, gray: Gray) -> list[Sighting]:
         corner = Point(0, 0)
         return [Sighting(b"never shown", (corner, corner, corner, corner), self.name)]
+
+
+@pytest.mark.parametrize("name", fuzz.targets())
+def test_a_short_fuzzing_finds_nothing(name: str) -> None:
+    """Three hundred changed inputs of each kind; `make fuzz` goes on for minutes."""
+    target, chance = fuzz.targets()[name], random.Random(11)
+    for _ in range(300):
+        target(chance)
