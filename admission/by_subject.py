@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from admission.answers import Decision, Spend
@@ -29,7 +30,7 @@ def decide_credit_code(code: CreditCode, facts: Facts, policy: Policy, now_ms: i
         nothing = Decision(Reason.NO_ENTITLEMENT)
         return min(answers, key=lambda answer: _MOST_TELLING.index(answer.reason), default=nothing)
     unspent = tuple(answer.spend.basis for answer in admitting[1:] if answer.spend is not None)
-    return Decision(admitting[0].reason, admitting[0].spend, unspent=unspent)
+    return replace(admitting[0], unspent=unspent)
 
 
 _MOST_TELLING = (
@@ -64,12 +65,16 @@ def _decide_free_visit(
     """Spend the first free visit, of all the policies that fit the subject, that is not used up."""
     groups = {member.group for member in subject.memberships if member.covers(now_ms // 1000)}
     day = policy.local_date(now_ms)
-    fitting = [free for free in policy.free_visits if free.applies(site, day) and groups & free.groups]
+    above = policy.above(site)
+    fitting = [free for free in policy.free_visits if groups & free.groups and free.applies(site, day, above)]
     for free in fitting:
-        scope = free.counting_scope(site)
+        scope = free.counting_scope(site, day)
         if _free_visits_left(free, scope, subject, history) > 0:
             keep_until_s = policy.day_end_s(free.last_day)
-            return Decision(Reason.FREE_VISIT, Spend(key, Basis.FREE_VISIT, keep_until_s, scope))
+            spend = Spend(key, Basis.FREE_VISIT, keep_until_s, scope)
+            return Decision(
+                Reason.FREE_VISIT, spend, detail=f"{policy.version}, {free.policy_id}: {free.clause}"
+            )
     return Decision(Reason.FREE_VISIT_USED if fitting else Reason.NO_ENTITLEMENT)
 
 

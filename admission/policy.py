@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
+from typing import assert_never
 
 from admission.tickets import Basis
 
@@ -29,9 +30,32 @@ class Site:
     fare_fen: int
 
 
+class Period(StrEnum):
+    """How long a free visit counts before the count begins anew; the sites' local calendar decides."""
+
+    WINDOW = "window"
+    YEAR = "year"
+    MONTH = "month"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Local days from `first` to `last`, both inclusive."""
+
+    first: date
+    last: date
+
+    def __contains__(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
+
 @dataclass(frozen=True, slots=True)
 class FreeVisit:
-    """Free admissions for members of trusted groups; the window's days are the site's local dates, inclusive."""
+    """Free admissions for members of trusted groups; the window's days are the site's local dates, inclusive.
+
+    `sites` names sites, or nodes of the site tree with all that is below them; empty means every site.
+    """
 
     policy_id: str
     groups: frozenset[str]
@@ -41,15 +65,35 @@ class FreeVisit:
     last_day: date
     quantity: int
     clause: str
+    sites: frozenset[str] = frozenset()
+    blackouts: tuple[Days, ...] = ()
+    per: Period = Period.WINDOW
 
-    def applies(self, site: Site, day: date) -> bool:
-        """Return whether the policy gives anything at `site` on the local date `day`."""
-        return self.first_day <= day <= self.last_day and (site.state_owned or not self.state_owned_only)
+    def applies(self, site: Site, day: date, above: frozenset[str] = frozenset()) -> bool:
+        """Return whether the policy gives anything on the local date `day` at `site`, which lies below `above`."""
+        if self.state_owned_only and not site.state_owned:
+            return False
+        if self.sites and not self.sites & {site.site_id, *above}:
+            return False
+        return self.first_day <= day <= self.last_day and not any(day in days for days in self.blackouts)
 
-    def counting_scope(self, site: Site) -> str:
-        """Return the name under which uses are counted together."""
+    def counting_scope(self, site: Site, day: date) -> str:
+        """Return the name under which uses are counted together: the policy, the place, and the period if any."""
         place = site.site_id if self.scope is Scope.PER_SITE else "*"
-        return f"{self.policy_id}@{place}"
+        return f"{self.policy_id}@{place}{self._period(day)}"
+
+    def _period(self, day: date) -> str:
+        match self.per:
+            case Period.WINDOW:
+                return ""
+            case Period.YEAR:
+                return f"#{day:%Y}"
+            case Period.MONTH:
+                return f"#{day:%Y-%m}"
+            case Period.DAY:
+                return f"#{day:%Y-%m-%d}"
+            case _:
+                assert_never(self.per)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +126,15 @@ class Policy:
     offline: OfflineLimits
     resume_within_s: int
     override_within_s: int = 120
+
+    def above(self, site: Site) -> frozenset[str]:
+        """Return the ids of the sites that `site` belongs to, at any distance."""
+        found: set[str] = set()
+        here: Site | None = site
+        while here is not None and here.parent_id and here.parent_id not in found:
+            found.add(here.parent_id)
+            here = self.sites.get(here.parent_id)
+        return frozenset(found)
 
     def local_date(self, at_ms: int) -> date:
         """Return the sites' calendar day at `at_ms`."""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from admission.policy import CreditLimits, FreeVisit, OfflineLimits, Policy, Scope, Site
+from admission.policy import CreditLimits, Days, FreeVisit, OfflineLimits, Period, Policy, Scope, Site
 from admission.tickets import Basis
 from config.loader import SettingsError, load
 
@@ -33,6 +33,13 @@ class SiteTable(msgspec.Struct, frozen=True, kw_only=True):
     """What one admission costs on credit, in fen."""
 
 
+class DaysTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Local days, both inclusive."""
+
+    first: dt.date
+    last: dt.date
+
+
 class FreeVisitTable(msgspec.Struct, frozen=True, kw_only=True):
     """Free admissions for trusted groups."""
 
@@ -49,6 +56,12 @@ class FreeVisitTable(msgspec.Struct, frozen=True, kw_only=True):
     """How many visits are free."""
     clause: str
     """The text that grants this, shown to staff."""
+    sites: frozenset[str] = frozenset()
+    """Sites it holds at, or nodes of the site tree with all below them; empty for every site."""
+    per: Period = Period.WINDOW
+    """When the count begins anew: never within the window, or every year, month or day."""
+    blackouts: tuple[DaysTable, ...] = ()
+    """Days within the window on which it does not hold."""
 
 
 class CreditTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +152,9 @@ def _free_visit(table: FreeVisitTable) -> FreeVisit:
         last_day=table.last_day,
         quantity=table.quantity,
         clause=table.clause,
+        sites=table.sites,
+        blackouts=tuple(Days(days.first, days.last) for days in table.blackouts),
+        per=table.per,
     )
 
 
@@ -171,7 +187,15 @@ def _window_problems(document: PolicyDocument) -> list[str]:
     problems = _twice(
         "free_visits", [free.id for free in document.free_visits]
     )  # ids name what is counted together
+    ids = {site.id for site in document.sites}
     for number, free in enumerate(document.free_visits):
+        where = f"free_visits[{number}]"
+        problems += [f"{where}.sites: no site is called {name!r}" for name in sorted(free.sites - ids)]
+        problems += [
+            f"{where}.blackouts[{at}].last: {days.last} lies before first {days.first}"
+            for at, days in enumerate(free.blackouts)
+            if days.last < days.first
+        ]
         if free.last_day < free.first_day:
             problems.append(
                 f"free_visits[{number}].last_day: {free.last_day} lies before first_day {free.first_day}"

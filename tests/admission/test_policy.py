@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admission.entitlements import Membership
-from admission.policy import Policy, Scope
+from admission.policy import Days, Period, Policy, Scope
 from tests.admission.makers import BRIDGES, CABLEWAY, FAIRY, POLICY, free_visit, utc_s
+
+DAY = date(2026, 5, 1)
 
 
 def in_zone(name: str) -> Policy:
@@ -86,9 +88,50 @@ def test_a_free_visit_for_state_owned_sites_is_none_elsewhere() -> None:
 def test_the_scope_says_what_is_counted_together() -> None:
     """Per site each site counts alone, over the district all count as one; two policies never do."""
     per_site, district = free_visit(), free_visit(scope=Scope.DISTRICT)
-    assert per_site.counting_scope(FAIRY) != per_site.counting_scope(BRIDGES)
-    assert district.counting_scope(FAIRY) == district.counting_scope(BRIDGES)
-    assert free_visit("other").counting_scope(FAIRY) != per_site.counting_scope(FAIRY)
+    assert per_site.counting_scope(FAIRY, DAY) != per_site.counting_scope(BRIDGES, DAY)
+    assert district.counting_scope(FAIRY, DAY) == district.counting_scope(BRIDGES, DAY)
+    assert free_visit("other").counting_scope(FAIRY, DAY) != per_site.counting_scope(FAIRY, DAY)
+
+
+@pytest.mark.parametrize(
+    ("per", "together", "apart"),
+    [
+        (Period.WINDOW, date(2027, 1, 1), None),
+        (Period.YEAR, date(2026, 12, 31), date(2027, 1, 1)),
+        (Period.MONTH, date(2026, 5, 31), date(2026, 6, 1)),
+        (Period.DAY, DAY, date(2026, 5, 2)),
+    ],
+)
+def test_a_count_begins_anew_with_its_period(per: Period, together: date, apart: date | None) -> None:
+    """By the local calendar; without a period it never does."""
+    free = replace(free_visit(), per=per)
+    scope = free.counting_scope(FAIRY, DAY)
+    assert free.counting_scope(FAIRY, together) == scope
+    assert apart is None or free.counting_scope(FAIRY, apart) != scope
+
+
+@pytest.mark.parametrize(
+    ("sites", "applies"), [((), True), (("fairy",), True), (("wulong",), True), (("bridges", "other"), False)]
+)
+def test_a_policy_holds_at_its_sites_and_at_all_below_them(sites: tuple[str, ...], applies: bool) -> None:
+    """A node of the site tree stands for every site under it."""
+    free = replace(free_visit(), sites=frozenset(sites))
+    assert free.applies(FAIRY, DAY, POLICY.above(FAIRY)) is applies
+
+
+def test_sites_above_one_another_end() -> None:
+    """A circle or an unknown parent in the tree ends the way up."""
+    ring = {"a": replace(FAIRY, site_id="a", parent_id="b"), "b": replace(FAIRY, site_id="b", parent_id="a")}
+    assert replace(POLICY, sites=ring).above(ring["a"]) == {"a", "b"}
+    assert POLICY.above(replace(FAIRY, parent_id="nowhere")) == {"nowhere"}
+    assert POLICY.above(replace(FAIRY, parent_id="")) == set()
+
+
+@pytest.mark.parametrize(("day", "applies"), [(2, True), (3, False), (5, False), (6, True)])
+def test_nothing_is_free_on_a_blackout_day(day: int, applies: bool) -> None:
+    """Its first and its last day included."""
+    free = replace(free_visit(), blackouts=(Days(date(2026, 5, 3), date(2026, 5, 5)),))
+    assert free.applies(FAIRY, date(2026, 5, day)) is applies
 
 
 @pytest.mark.parametrize(("at_s", "covers"), [(99, False), (100, True), (199, True), (200, False)])

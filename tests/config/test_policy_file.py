@@ -53,6 +53,13 @@ def test_the_shipped_policy_loads() -> None:
         ),
         ("2026-12-31", "2025-12-31", "free_visits[0].last_day: 2025-12-31 lies before first_day 2026-01-01"),
         ("2026-12-31", "9999-12-31", "free_visits[0].last_day: 9999-12-31 has no day after it"),
+        (
+            "quantity = 1",
+            "blackouts = [{first = 2026-05-03, last = 2026-05-01}]",
+            "free_visits[0].blackouts[0].last: 2026-05-01 lies before first 2026-05-03",
+        ),
+        ("quantity = 1", 'sites = ["moon"]', "free_visits[0].sites: no site is called 'moon'"),
+        ("quantity = 1", 'per = "week"', "free_visits[0].per: 'week': invalid enum value 'week'"),
         ("quantity = 1", "quantity = 0", "free_visits[0].quantity: expected `int` >= 1"),
         ('"per_site"', '"per_person"', "free_visits[0].scope: 'per_person': invalid enum value 'per_person'"),
         ('"Asia/Shanghai"', '"Asia/Wulong"', "timezone: 'Asia/Wulong' is not an IANA time zone"),
