@@ -15,7 +15,7 @@ BENCHES := $(addprefix bench-,$(filter-out _%,$(basename $(notdir $(wildcard ben
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-test run smoke holiday test frames fuzz check bench lock install clean $(BENCHES)
+.PHONY: help setup setup-test run smoke holiday test coverage frames fuzz check bench lock install clean $(BENCHES)
 
 ## help        list these commands
 help:
@@ -44,6 +44,11 @@ holiday: setup
 ## test        check, then every test
 test: check
 	@$(PYTHON) -m pytest
+
+## coverage    fail unless the pure core's tests reach every branch of it
+coverage: setup-test
+	@$(PYTHON) -m coverage run --source=admission -m pytest -q tests/admission
+	@$(PYTHON) -m coverage report --show-missing --skip-covered --fail-under=100
 
 ## frames      show the reader FRAMES=3000 mixed, empty and hostile pictures; a campaign is FRAMES=1000000
 frames: setup-test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import assert_never
 
 import msgspec
 
@@ -140,6 +141,8 @@ def _credential(credential: Credential | Rejected, policy: Policy) -> str:
             return f"credit code, key {credential.key.hex()}"
         case ExternalCode():
             return f"code of {credential.issuer}, key {credential.key.hex()}"
+        case _:
+            assert_never(credential)
 
 
 def _local(at_ms: int, policy: Policy) -> str:

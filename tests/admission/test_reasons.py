@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from admission.reasons import WORDINGS, Reason, Verdict
+from admission.reasons import WORDINGS, Lamp, Reason, Verdict
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 SHAMING = re.compile(
@@ -70,3 +70,18 @@ def test_the_list_of_words_is_closed() -> None:
     """No words without a reason, and every verdict occurs."""
     assert set(WORDINGS) == set(Reason)
     assert {wording.verdict for wording in WORDINGS.values()} == set(Verdict)
+
+
+@pytest.mark.parametrize(
+    ("reason", "lamp", "voice", "mendable"),
+    [
+        (Reason.TICKET, Lamp.GREEN, "ticket", False),
+        (Reason.WRONG_SITE, Lamp.RED, "wrong-site", True),
+        (Reason.UNLISTED_CODE, Lamp.AMBER, "unlisted-code", False),
+    ],
+)
+def test_a_reason_has_a_lamp_a_voice_and_whether_it_can_be_mended(
+    reason: Reason, lamp: Lamp, voice: str, mendable: bool
+) -> None:
+    """The lamp follows from the verdict, the recording from the name."""
+    assert (reason.lamp, reason.voice, reason.is_mendable) == (lamp, voice, mendable)

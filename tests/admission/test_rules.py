@@ -163,6 +163,7 @@ def test_local_days_follow_the_zone_through_the_end_of_summer_time() -> None:
             ["east", "west"],
         ),
         ({"!=": [_var("gate"), "north"]}, ["gate (north) != north"], None, []),
+        ({"==": [_var("gate"), 7]}, ["gate (north) == 7"], None, []),
         (
             {"and": [{"<": [_var("entries_number"), 9]}, {"or": [False, {"==": [_var("product"), "8"]}]}]},
             ["False", "product (7) == 8"],

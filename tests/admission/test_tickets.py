@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admission.tickets import Basis, Closing, History, Outcome, Use, is_held
+from admission.tickets import Basis, Closing, History, Outcome, TicketStatus, Use, is_held, read_status
 from tests.admission.makers import closing, use
 
 O = Outcome  # noqa: E741 - the tables below are read as columns
@@ -175,3 +175,32 @@ def test_the_lists_counter_and_what_came_since_make_the_whole(
     )
     for basis in Basis:
         assert then.held(basis) + now.used_since_list(basis) == now.held(basis)
+
+
+@pytest.mark.parametrize("status", TicketStatus)
+def test_every_status_is_read_by_its_word(status: TicketStatus) -> None:
+    """As the list writes it."""
+    assert read_status(status.value) is status
+
+
+def test_a_status_of_a_later_release_is_for_staff_to_look_up() -> None:
+    """Never an error at the gate, and never a valid ticket."""
+    assert read_status("half-price-only") is TicketStatus.BLOCKED
+
+
+def test_what_the_list_counted_is_told_by_basis_in_persons_and_in_fen() -> None:
+    """Only uses that the list's watermark covers; without a list nothing is counted."""
+    old = use(1, quantity=2, fare_fen=700)
+    new = use(9, quantity=5, fare_fen=900)
+    history = History((old, new), (), {"box-1": 10})
+    assert (history.counted(Basis.TICKET), history.counted_fare_fen(Basis.TICKET)) == (2, 700)
+    assert history.counted(Basis.FREE_VISIT) == 0
+    assert history.uncounted().counted(Basis.TICKET) == 0
+    assert history.uncounted().used_since_list(Basis.TICKET) == 7
+
+
+def test_the_ends_of_a_use_are_its_own() -> None:
+    """Those of other admissions say nothing about it."""
+    history = History((use(1), use(2)), (closing(1, O.PASSED), closing(1, O.UNKNOWN)))
+    assert history.outcomes(use(1)) == {O.PASSED, O.UNKNOWN}
+    assert history.outcomes(use(2)) == frozenset()

@@ -1,0 +1,97 @@
+"""An explanation: each fact and rule behind an answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from admission.capacity import CapacityFacts, CapacityLimits, Headcount
+from admission.codes import Rejected
+from admission.explain import explain
+from admission.facts import Facts
+from admission.reasons import Reason
+from admission.terms import Terms
+from admission.tickets import Basis, History
+from tests.admission.makers import (
+    CREDIT_CODE,
+    DAY_TICKET,
+    EXTERNAL_CODE,
+    MEMBER,
+    NOW_MS,
+    POLICY,
+    TICKET_CODE,
+    facts,
+    line,
+    subject,
+    ticket,
+    use,
+)
+
+
+def _lines(text: str) -> dict[str, list[str]]:
+    """The lines of an explanation by the word that they begin with."""
+    found: dict[str, list[str]] = {}
+    for one in text.splitlines():
+        found.setdefault(one[:12].strip(), []).append(one[12:])
+    return found
+
+
+def test_a_tickets_rules_are_told_in_their_order() -> None:
+    """Facts first, then each rule with what it says, then the answer with its words."""
+    product = replace(DAY_TICKET, terms=Terms(passback_s=3600, unlimited=True))
+    known = facts(ticket=ticket(), product=product, history=History((use(1, lane_id="lane-9"),)))
+    told = _lines("\n".join(explain(TICKET_CODE, known, POLICY, NOW_MS)))
+    assert [rule.partition(":")[0] for rule in told["rule"]] == [
+        "service",
+        "validity",
+        "calendar",
+        "passback",
+        "rule",
+        "counters",
+        "proof",
+    ]
+    assert told["decision"] == ["DENY PASSBACK (admits from 2026-05-01 12:50:00)"]
+    assert told["admits at"] == ["2026-05-01 12:50:00"]
+    assert "TICKET at 2026-05-01 11:50:00, box-1 lane lane-9, open" in told["use"]
+    assert '"passback_s":3600' in told["product"][0]
+
+
+def test_a_subjects_rights_are_told_one_by_one() -> None:
+    """What each kind of right says, and what was left unspent."""
+    known = facts(
+        subject=subject(memberships=MEMBER, credit_line=line(), free_visits_used={"first@fairy": 0})
+    )
+    told = _lines("\n".join(explain(CREDIT_CODE, known, POLICY, NOW_MS)))
+    assert [rule.partition(":")[0] for rule in told["rule"]] == [
+        basis.name.lower() for basis in POLICY.subject_order
+    ]
+    assert told["unspent"] == [Basis.CREDIT_LINE.name]
+    assert told["credit"][0].startswith("limit 20000 fen")
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        facts(),
+        facts(current_list=None),
+        facts(is_key_withdrawn=True),
+        facts(subject=subject(memberships=MEMBER)),
+        replace(facts(), product=None),
+    ],
+)
+def test_everything_can_be_explained(known: Facts) -> None:
+    """Whatever is shown and known, the last lines are the decision and its words."""
+    for credential in (TICKET_CODE, EXTERNAL_CODE, CREDIT_CODE, Rejected(Reason.NOT_A_TICKET, "why")):
+        told = _lines("\n".join(explain(credential, known, POLICY, NOW_MS)))
+        assert told["decision"]
+        assert told["visitor"]
+        assert told["staff"]
+
+
+def test_how_full_the_site_is_is_told() -> None:
+    """The level and how many are inside, where the site has a limit."""
+    full = CapacityFacts(CapacityLimits(max_inside=10), Headcount(9, 0), Headcount(1, 1))
+    known = replace(facts(subject=subject()), capacity=full)
+    told = _lines("\n".join(explain(CREDIT_CODE, known, POLICY, NOW_MS)))
+    assert told["capacity"] == ["ORANGE, 9 inside"]
