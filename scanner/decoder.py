@@ -93,17 +93,19 @@ class QuickDecoder:
 
     A code that is held out fills a good part of the frame and is read at half size in a quarter of the time; what noise
     and screen raster hide at full size is often plain there too. A picture larger than a camera's is looked at smaller
-    still before that. With `finest_px` the last look is no finer than so many pixels on the shorter side.
+    still before that. With `finest_px` it is the look for every frame: the last look is no finer than so many pixels on
+    the shorter side, and reads light codes on dark, for which a single picture has other looks.
     """
 
     name = "zxing"
 
     def __init__(self, finest_px: int | None = None) -> None:
-        # By how much a picture is made smaller, and from how many pixels on its shorter side. Light codes on dark
-        # are looked for here only: at full size that would double the price of grain and foliage.
-        self._smaller = ((3, 1200, ZxingDecoder(_QR)), (2, 400, ZxingDecoder(_QR, is_quick=True)))
-        self._whole = ZxingDecoder(_QR, is_quick=True, is_inverted_too=False)
-        self._small = ZxingDecoder(_QR, is_quick=True)
+        # By how much a picture is made smaller, and from how many pixels on its shorter side.
+        self._smaller = (
+            (3, 1200, ZxingDecoder(_QR)),
+            (2, 400, ZxingDecoder(_QR, is_quick=True, is_inverted_too=False)),
+        )
+        self._whole = ZxingDecoder(_QR, is_quick=True, is_inverted_too=finest_px is not None)
         self._finest_px = finest_px
 
     def decode(self, gray: Gray) -> list[Sighting]:
@@ -112,7 +114,7 @@ class QuickDecoder:
             if shorter_px >= from_px and (seen := reader.decode(_shrunk(factor)(gray))):
                 return [one.enlarged(factor, factor, self.name) for one in seen]
         if self._finest_px is None or shorter_px <= self._finest_px:
-            return (self._whole if shorter_px >= 400 else self._small).decode(gray)
+            return self._whole.decode(gray)
         finest = self._finest_px / shorter_px
         return [
             one.enlarged(1 / finest, 1 / finest, self.name)
