@@ -45,7 +45,8 @@ class Announcer:
         while True:
             await self._announce()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), HEARTBEAT_S)
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._woken.wait()
                 await asyncio.sleep(GATHER_S)
             self._woken.clear()
 

@@ -98,7 +98,8 @@ class Publisher:
         due_ms = self._pending.due_ms()
         timeout_s = None if due_ms is None else max(0, due_ms - _monotonic_ms()) / 1000
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._woken.wait()
         self._woken.clear()
 
     async def _build_stale(self) -> None:

@@ -46,7 +46,8 @@ async def read_camera(settings: CameraSettings, seconds: float, *, as_json: bool
         deadline_s = time.monotonic() + seconds
         while time.monotonic() < deadline_s and not _has_ended(source):
             try:
-                scan = await asyncio.wait_for(source.next_scan(), _POLL_S)
+                async with asyncio.timeout(_POLL_S):
+                    scan = await source.next_scan()
             except TimeoutError:
                 continue
             scans += 1
