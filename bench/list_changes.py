@@ -33,6 +33,7 @@ from admission.tickets import Outcome, TicketStatus
 from config.policy_file import load_policy
 from demo.processes import run_until_done
 from demo.world import PROJECT, SITE_ID
+from gate_agent.app import spare_collector
 from offline_cache.database import Database
 from offline_cache.lists import ListShelf
 from offline_cache.overlay import Overlay
@@ -141,6 +142,7 @@ async def _measure(
     fetcher = Fetcher(url)
     feed = ChangeFeed(overlay, fetcher.get, SITE_ID, keys.get, lambda: 0.0)
     downlink = Downlink(shelf, fetcher.fetch, SITE_ID, keys.get, lambda: 0.0)
+    spare_collector()  # as the agent does when it is ready
     scans = Scans(store, [TicketCode(name, "DAY1", Validity(0, 1 << 40, 1)) for name in ids[:1000]])
     tasks = [asyncio.create_task(work) for work in (scans.run(), feed.run(), downlink.run())]
     try:

@@ -24,7 +24,7 @@ from gate_agent.identity import box_key
 from gate_agent.logs import set_up_logging
 from gate_agent.reasons_page import reasons_page
 from gate_agent.secret_files import read_hash_key, secret_problems
-from offline_cache.database import StoreError
+from offline_cache.opening import StoreError
 
 EXIT_FAILED = 1
 EXIT_WRONG_SETTINGS = 2

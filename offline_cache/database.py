@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
+import contextlib
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import aiosqlite
 
+from offline_cache.opening import FILE_NAME, connect, connect_beside, connect_to_read, lock
+
 _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
 """A whole closure that runs on the database's own thread."""
 
-FILE_NAME = "box.db"
-LOCK_NAME = "lock"
+_Run = Callable[[sqlite3.Connection, list[Work[Any]]], list[Any]]
+CHECKPOINT_EVERY_GROUPS = 100
+"""The log stays at some megabytes, and its pages are written to the file a hundred commits at a time."""
 
 
-class StoreError(Exception):
-    """The box's memory cannot be used."""
-
-
-class StateFolderInUseError(StoreError):
-    """Another agent runs on this state folder."""
-
-
-class StoreDamagedError(StoreError):
-    """The database file does not pass SQLite's check."""
-
-
-class NewerSchemaError(StoreError):
-    """The database was written by a newer release."""
+LONG_LOG_PAGES = 2000
 
 
 @dataclass(slots=True)
@@ -57,38 +45,37 @@ class Database:
 
     aiosqlite orders statements, not transactions, so a decision is one closure, run whole. While one group commits
     the next gathers: eight lanes and twenty handhelds cost one fsync between them.
+
+    A second connection on its own thread moves the log into the file, and reads what no decision waits for.
     """
 
-    def __init__(self, connection: _Connection, lock_fd: int | None) -> None:
+    def __init__(
+        self, connection: _Connection, beside: _Connection | None = None, lock_fd: int | None = None
+    ) -> None:
         self._connection = connection
+        self._beside = beside
         self._lock_fd = lock_fd
         self.commits = CommitTally()
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
+        self._groups_in_log = 0
+        self._checkpointing: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, folder: Path) -> Self:
         """Open, check and migrate the database in `folder`; StoreError says why it cannot be used."""
-        lock_fd = _lock(folder)
-        connection = _Connection(lambda: _connect(folder / FILE_NAME), iter_chunk_size=64)
+        lock_fd = lock(folder)
         try:
-            await connection
+            connection = await _opened(lambda: connect(folder / FILE_NAME))
         except BaseException:
-            await connection.wait_for_thread()
             os.close(lock_fd)
             raise
-        return cls(connection, lock_fd)
+        return cls(connection, await _opened(lambda: connect_beside(folder / FILE_NAME)), lock_fd)
 
     @classmethod
     async def peek(cls, folder: Path) -> Self:
         """Open the database only to read, also beside the agent that writes it; StoreError when there is none."""
-        connection = _Connection(lambda: _connect_to_read(folder / FILE_NAME), iter_chunk_size=64)
-        try:
-            await connection
-        except BaseException:
-            await connection.wait_for_thread()
-            raise
-        return cls(connection, None)
+        return cls(await _opened(lambda: connect_to_read(folder / FILE_NAME)))
 
     async def write(self, work: Work[_T], *, durable: bool = True) -> _T:
         """Run `work` in a transaction and return its result once that is committed, and on the disk if `durable`.
@@ -106,26 +93,57 @@ class Database:
         """Run `work`, which must not write, on the writer thread and return its result."""
         return await self._connection.run(work)
 
+    async def read_beside(self, work: Work[_T]) -> _T:
+        """Run `work`, which must not write, on one committed state and return its result; no decision waits for it."""
+        return await (self._beside or self._connection).run(lambda sql: _run_on_snapshot(sql, work))
+
     async def close(self) -> None:
         """Finish what was begun and let go of the folder."""
         while self._committing is not None:
             await asyncio.wait((self._committing,))
+        if self._checkpointing is not None:
+            await asyncio.wait((self._checkpointing,))
+        if self._beside is not None:
+            await self._beside.close()
         await self._connection.close()
         if self._lock_fd is not None:
             os.close(self._lock_fd)
 
     async def _commit_groups(self) -> None:
+        """Commit what waits: first what someone in front of a gate may wait for, then what can be fetched again."""
         try:
             while self._waiting:
-                group, self._waiting = self._waiting, []
-                await self._commit(group)
+                waiting, self._waiting = self._waiting, []
+                for durable in (True, False):
+                    if group := [one for one in waiting if one.durable is durable]:
+                        await self._commit(group, _run_group if durable else _run_lazily)
+                        self._note_group()
         finally:
             self._committing = None
 
-    async def _commit(self, group: list[_Waiting]) -> None:
+    def _note_group(self) -> None:
+        self._groups_in_log += 1
+        if self._groups_in_log >= CHECKPOINT_EVERY_GROUPS and self._checkpointing is None and self._beside:
+            self._checkpointing = asyncio.create_task(self._checkpoint(self._beside))
+
+    async def _checkpoint(self, beside: _Connection) -> None:
+        """Move the log into the file; what fails is tried again after as many groups.
+
+        Two checkpoints in a row never run beside commits when nothing was committed between them: the second may
+        take the log's new beginning for its end, in SQLite before 3.51.3 (https://www.sqlite.org/wal.html#walresetbug).
+        """
+        try:
+            with contextlib.suppress(sqlite3.OperationalError):
+                if await beside.run(_move_log) > LONG_LOG_PAGES:
+                    # It never begins anew while commits follow each other closely: the writer holds them for the rest.
+                    await self._connection.run(_move_log)
+        finally:
+            self._groups_in_log = 0
+            self._checkpointing = None
+
+    async def _commit(self, group: list[_Waiting], run: _Run) -> None:
         works = [waiting.work for waiting in group]
         began_s = time.monotonic()
-        run = _run_group if any(waiting.durable for waiting in group) else _run_lazily
         try:
             results = await self._connection.run(lambda sql: run(sql, works))
         except Exception as error:  # noqa: BLE001 - handed to everyone who waits for this commit
@@ -152,6 +170,16 @@ class _Connection(aiosqlite.Connection):
     async def wait_for_thread(self) -> None:
         """Return when the thread has ended, as it does after a failed opening: it answers to a loop that runs."""
         await asyncio.to_thread(self._thread.join)
+
+
+async def _opened(connect: Callable[[], sqlite3.Connection]) -> _Connection:
+    connection = _Connection(connect, iter_chunk_size=64)
+    try:
+        await connection
+    except BaseException:
+        await connection.wait_for_thread()
+        raise
+    return connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,78 +229,15 @@ def _run_one(sql: sqlite3.Connection, work: Work[Any]) -> Any:
     return result
 
 
-def _lock(folder: Path) -> int:
-    """Take the folder for this process; the kernel lets go of it when the process ends, however it ends."""
+def _run_on_snapshot(sql: sqlite3.Connection, work: Work[_T]) -> _T:
+    sql.execute("BEGIN")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock_fd = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be used: {error}") from error
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock_fd)
-        raise StateFolderInUseError(f"{folder}: another agent runs on this state folder") from error
-    return lock_fd
+        return work(sql)
+    finally:
+        sql.execute("ROLLBACK")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        sql = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    except sqlite3.OperationalError as error:
-        raise StoreError(f"{path}: {error}") from error
-    try:
-        sql.execute("PRAGMA journal_mode = WAL")
-        sql.execute("PRAGMA synchronous = FULL")
-        sql.execute("PRAGMA foreign_keys = ON")
-        _check(sql, path)
-        _migrate(sql, path)
-    except sqlite3.OperationalError as error:  # no space, no right to write: the file itself may be sound
-        sql.close()
-        raise StoreError(f"{path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        sql.close()
-        raise StoreDamagedError(f"{path}: {error}") from error
-    except BaseException:
-        sql.close()
-        raise
-    return sql
-
-
-def _connect_to_read(path: Path) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    try:
-        sql = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    except sqlite3.DatabaseError as error:
-        raise StoreError(f"{path}: {error}") from error
-    try:
-        sql.execute("SELECT 1 FROM state").fetchone()
-    except sqlite3.DatabaseError as error:
-        sql.close()
-        raise StoreError(f"{path}: {error}") from error
-    return sql
-
-
-def _check(sql: sqlite3.Connection, path: Path) -> None:
-    findings = [row[0] for row in sql.execute("PRAGMA quick_check")]
-    if findings != ["ok"]:
-        raise StoreDamagedError(f"{path}: {'; '.join(findings[:5])}")
-
-
-def _migrate(sql: sqlite3.Connection, path: Path) -> None:
-    scripts = _migrations()
-    version = sql.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(scripts):
-        raise NewerSchemaError(f"{path}: schema {version} is newer than this release's {len(scripts)}")
-    for number, script in enumerate(scripts[version:], start=version + 1):
-        sql.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
-
-
-def _migrations() -> list[str]:
-    """Return the scripts 001, 002, … in their order."""
-    folder = resources.files("offline_cache") / "migrations"
-    scripts = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda i: i.name)
-    for number, script in enumerate(scripts, start=1):
-        if not re.match(rf"{number:03d}_", script.name):
-            raise StoreError(f"migration {script.name} is out of order")
-    return [script.read_text("utf-8") for script in scripts]
+def _move_log(sql: sqlite3.Connection) -> int:
+    """Move what is committed from the log into the file; return how many pages the log has."""
+    _, pages, _ = sql.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return int(pages)

@@ -73,35 +73,38 @@ class Outbox:
 
     async def confirmed(self) -> Confirmed:
         """Return what the centre has confirmed so far."""
-        return await self._database.read(read_confirmed)
+        return await self._database.read_beside(read_confirmed)
 
     async def backlog(self) -> int:
         """Return how many ledger entries the centre has not confirmed."""
-        return await self._database.read(lambda sql: head(sql)[0] - read_confirmed(sql).seq_no)
+        return await self._database.read_beside(lambda sql: head(sql)[0] - read_confirmed(sql).seq_no)
 
     async def ledger_after(self, seq_no: int, limit: int) -> Tail:
         """Return up to `limit` ledger entries that follow `seq_no`."""
-        return await self._database.read(lambda sql: _ledger_after(sql, seq_no, limit))
+        return await self._database.read_beside(lambda sql: _ledger_after(sql, seq_no, limit))
 
     async def ledger_head(self) -> Head:
         """Return where the ledger stands."""
-        return await self._database.read(_ledger_head)
+        return await self._database.read_beside(_ledger_head)
 
     async def diary_after(self, number: int, limit: int) -> list[tuple[int, bytes]]:
         """Return up to `limit` diary rows with a number above `number`."""
         query = "SELECT number, entry FROM diary WHERE number > ? ORDER BY number LIMIT ?"
-        return await self._database.read(lambda sql: sql.execute(query, (number, limit)).fetchall())
+        return await self._database.read_beside(lambda sql: sql.execute(query, (number, limit)).fetchall())
 
     async def confirm_ledger(self, store_id: str, seq_no: int, hash_: bytes) -> bool:
         """Take the centre's word that it holds the ledger up to `seq_no`; False when it holds another ledger.
 
-        A lower number than before reopens the tail: that centre was restored from a backup.
+        A lower number than before reopens the tail: that centre was restored from a backup. What a power cut takes
+        of this is sent once more.
         """
-        return await self._database.write(lambda sql: _confirm_ledger(sql, store_id, seq_no, hash_))
+        return await self._database.write(
+            lambda sql: _confirm_ledger(sql, store_id, seq_no, hash_), durable=False
+        )
 
     async def confirm_diary(self, number: int) -> None:
         """Forget the diary up to `number`, which the centre holds."""
-        await self._database.write(lambda sql: _confirm_diary(sql, number))
+        await self._database.write(lambda sql: _confirm_diary(sql, number), durable=False)
 
 
 def get_state(sql: sqlite3.Connection, name: str) -> str | int | bytes | None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,9 @@ from offline_cache.overlay import withdraw
 
 FORMAT = 1
 _STATE = "list"
+_STEP_BYTES = 256 * 1024
+_PAUSE_S = 0.0005
+"""A big file is read and given back in steps: a thread that ran on for long would keep decisions off their core."""
 
 
 @lru_cache(maxsize=256)
@@ -221,7 +225,7 @@ class ListShelf:
     def _sweep(self, keep: Path) -> None:
         for path in self._folder.glob("*.list"):
             if path != keep:
-                path.unlink()
+                _remove(path)
 
 
 def _keep(sql: sqlite3.Connection, kept: _Kept, fresh: ListFile) -> None:
@@ -231,13 +235,25 @@ def _keep(sql: sqlite3.Connection, kept: _Kept, fresh: ListFile) -> None:
 
 
 def _verify(path: Path, sha256: bytes) -> None:
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
+            while data := file.read(_STEP_BYTES):
+                digest.update(data)
+                time.sleep(_PAUSE_S)
     except OSError as error:
         raise ListRejectedError(f"{path.name} cannot be read: {error}") from error
-    if digest != sha256:
+    if digest.digest() != sha256:
         raise ListRejectedError(f"{path.name} has another content than the signed manifest names")
+
+
+def _remove(path: Path) -> None:
+    """Remove the file, its name at once and its content little by little."""
+    with path.open("r+b") as file:
+        path.unlink()
+        for size_bytes in range(os.fstat(file.fileno()).st_size - 1, -1, -_STEP_BYTES):
+            file.truncate(size_bytes // _STEP_BYTES * _STEP_BYTES)
+            time.sleep(_PAUSE_S)
 
 
 def _move(part: Path, path: Path) -> None:

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from itertools import chain as joined
 from typing import Protocol
@@ -22,6 +23,8 @@ from offline_cache.journal import get_state, set_state
 from offline_cache.store import insert_use
 
 _STATE = "neighbour"
+ENTRIES_AT_ONCE = 10
+"""So few are added in one transaction: visitors of this box come between."""
 
 
 class MisnumberedError(ValueError):
@@ -89,13 +92,19 @@ class Neighbours:
         return await self._database.read(lambda sql: _read(sql, box_id))
 
     async def take(self, batch: Batch) -> Taken:
-        """Add the uses and closings in `batch`; returns after COMMIT. MisnumberedError, and nothing added."""
+        """Add the uses and closings in `batch`; returns after COMMIT. MisnumberedError, and nothing added.
+
+        The disk may not have them yet when the power goes: then what is known of the neighbour is as short.
+        """
         entries = _decode(batch)
-        return await self._database.write(lambda sql: _take(sql, batch, entries))
+        for first in range(0, len(entries), ENTRIES_AT_ONCE):
+            piece = entries[first : first + ENTRIES_AT_ONCE]
+            await self._database.write(partial(_add_all, batch.box_id, piece), durable=False)
+        return await self._database.write(lambda sql: _move_on(sql, batch, entries), durable=False)
 
     async def compare(self, head: Head) -> Taken:
         """Compare what is known with where the neighbour says it stands: it may have forgotten, or begun anew."""
-        return await self._database.write(lambda sql: _compare(sql, head))
+        return await self._database.write(lambda sql: _compare(sql, head), durable=False)
 
 
 def _decode(batch: Batch) -> list[Entry | None]:
@@ -117,10 +126,13 @@ def _entry(data: bytes) -> Entry | None:
     return entry if fits else None
 
 
-def _take(sql: sqlite3.Connection, batch: Batch, entries: Sequence[Entry | None]) -> Taken:
+def _add_all(box_id: str, entries: Sequence[Entry | None], sql: sqlite3.Connection) -> None:
     for entry in entries:
         if entry is not None:
-            _add(sql, batch.box_id, entry)
+            _add(sql, box_id, entry)
+
+
+def _move_on(sql: sqlite3.Connection, batch: Batch, entries: Sequence[Entry | None]) -> Taken:
     heard = _read(sql, batch.box_id)
     advanced = _advance(heard, batch, entries)
     _write(sql, batch.box_id, advanced or Heard())

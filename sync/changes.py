@@ -16,7 +16,7 @@ from sync.fetch import FetchError, GoneError, NotFoundError
 from sync.link import backoff_s
 from sync.protocol import MAX_BATCH_BYTES, ProtocolError, changes_path, decode_changes
 
-ROWS_AT_ONCE = 25
+ROWS_AT_ONCE = 8
 PAUSE_S = 0.005
 """So few rows go into one transaction, and so long the database is free after it: visitors come first."""
 SHORT_BYTES = 4096

@@ -10,8 +10,8 @@ from typing import BinaryIO
 import aiohttp
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=10)
-_CHUNK_BYTES = 256 * 1024
-_PAUSE_S = 0.005
+_CHUNK_BYTES = 64 * 1024
+_PAUSE_S = 0.008
 """A pause after every chunk, each on the disk by then: the ledger's own flushes queue up behind this file's."""
 
 

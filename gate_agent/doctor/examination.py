@@ -29,9 +29,10 @@ from gate_agent.doctor.findings import Finding, fail, ok, warn
 from gate_agent.doctor.machine import examine_clock, examine_disk, examine_engines, examine_secrets
 from gate_agent.identity import FILE_NAME
 from gate_agent.secret_files import read_secret
-from offline_cache.database import Database, StateFolderInUseError, StoreError
+from offline_cache.database import Database
 from offline_cache.journal import Outbox
 from offline_cache.lists import ListShelf
+from offline_cache.opening import StateFolderInUseError, StoreError
 from scanner.settings import CameraSettings
 from scanner.trial import engine_problems, try_camera
 from sync.mqtt import Broker

@@ -18,7 +18,7 @@ import pytest
 from admission.events import Closed, LedgerEvent, decode_entry
 from admission.tickets import Outcome
 from demo.processes import python
-from offline_cache.database import FILE_NAME
+from offline_cache.opening import FILE_NAME
 from simulator.proxy import Proxy
 from tests.faults.box import Box, running, ticket_code
 from tests.support.gatehouse import Gatehouse

@@ -17,7 +17,7 @@ from admission.reasons import Reason, Verdict
 from admission.tickets import Outcome
 from gate_agent import lane as lane_module
 from gate_agent.lane import LaneBusyError
-from offline_cache.database import FILE_NAME
+from offline_cache.opening import FILE_NAME
 from simulator.fakes import FakeTurnstile
 from tests.gate_agent.gate import Gate, Post, credit_code, opened_gate, scan, ticket_code
 from tests.support.waiting import until

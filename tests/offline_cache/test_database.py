@@ -6,20 +6,21 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from offline_cache.database import (
+from offline_cache.database import CHECKPOINT_EVERY_GROUPS, Database, Work
+from offline_cache.opening import (
     FILE_NAME,
-    Database,
     NewerSchemaError,
     StateFolderInUseError,
     StoreDamagedError,
     StoreError,
-    Work,
 )
+from tests.support.waiting import until
 
 
 def keep(name: str) -> Work[str]:
@@ -169,6 +170,91 @@ async def test_every_commit_reaches_the_disk(database: Database) -> None:
     """WAL with synchronous=FULL (2): a power cut takes nothing that was answered."""
     assert await pragma(database, "journal_mode") == "wal"
     assert await pragma(database, "synchronous") == 2
+
+
+async def test_what_someone_waits_for_goes_ahead_of_what_can_be_fetched_again(database: Database) -> None:
+    """Both came while one committed; the durable ones are committed first, each kind in its order."""
+    may_go_on = threading.Event()
+    order: list[str] = []
+
+    def note(name: str) -> Work[str]:
+        def work(_sql: sqlite3.Connection) -> str:
+            order.append(name)
+            return name
+
+        return work
+
+    def slow(_sql: sqlite3.Connection) -> str:
+        may_go_on.wait(10)
+        return ""
+
+    tasks = [asyncio.create_task(database.write(slow))]
+    await asyncio.sleep(0)
+    tasks += [
+        asyncio.create_task(database.write(note(name), durable=name.startswith("visitor")))
+        for name in ("list 1", "visitor 1", "list 2", "visitor 2")
+    ]
+    await asyncio.sleep(0)
+    may_go_on.set()
+    await asyncio.gather(*tasks)
+    assert order == ["visitor 1", "visitor 2", "list 1", "list 2"]
+
+
+# --- beside the writer
+
+
+async def test_reading_beside_waits_for_no_writer(database: Database) -> None:
+    """It answers with what is committed while the writer's thread is busy."""
+    await database.write(keep("before"))
+    may_go_on = threading.Event()
+
+    def slow(sql: sqlite3.Connection) -> None:
+        keep("under way")(sql)
+        may_go_on.wait(10)
+
+    writing = asyncio.create_task(database.write(slow))
+    await asyncio.sleep(0)
+    query = "SELECT name FROM state"
+    seen = await database.read_beside(lambda sql: sql.execute(query).fetchall())
+    assert not writing.done()
+    may_go_on.set()
+    await writing
+    assert seen == [("before",)]
+
+
+async def test_log_is_moved_into_the_file_beside_the_writer(database: Database, tmp_path: Path) -> None:
+    """The file alone has the rows after a hundred commits, and the writer itself never moved any."""
+    statements = await trace(database)
+    for number in range(CHECKPOINT_EVERY_GROUPS):
+        await database.write(keep(f"{number:03}"))
+
+    def has_all() -> bool:
+        alone = sqlite3.connect(f"{(tmp_path / FILE_NAME).as_uri()}?immutable=1", uri=True)
+        with closing(alone), suppress(sqlite3.DatabaseError):  # half of it may be there by now
+            return len(alone.execute("SELECT name FROM state").fetchall()) == CHECKPOINT_EVERY_GROUPS
+        return False
+
+    await until(has_all, "moving the log into the file")
+    assert not any("checkpoint" in statement for statement in statements)
+
+
+async def test_log_begins_anew_after_it_was_moved(database: Database, tmp_path: Path) -> None:
+    """However much is written, the log stays a few megabytes."""
+    for number in range(10 * CHECKPOINT_EVERY_GROUPS):
+        await database.write(keep(f"{number:03000}"))
+    assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size < 16 << 20
+
+
+async def test_no_checkpoint_follows_another_without_a_commit_between(database: Database) -> None:
+    """What SQLite before 3.51.3 asks for: a quiet box leaves its log alone."""
+    assert database._beside is not None
+    statements: list[str] = []
+    await database._beside.run(lambda sql: sql.set_trace_callback(statements.append))
+    for number in range(3 * CHECKPOINT_EVERY_GROUPS):
+        await database.write(keep(f"{number:03}"))
+    await until(lambda: database._checkpointing is None, "the last checkpoint")
+    checkpoints = sum("wal_checkpoint" in statement for statement in statements)
+    assert 1 <= checkpoints <= 3
 
 
 # --- opening
