@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
@@ -9,14 +10,20 @@ from admission.answers import Decision, Spend
 from admission.codes import CreditCode
 from admission.entitlements import CreditLine, SubjectRights
 from admission.facts import Facts
-from admission.policy import FreeVisit, Policy, Site
+from admission.policy import Benefit, FreeVisit, Policy, Site
 from admission.reasons import Reason
 from admission.tickets import Basis, History, Risk
 from admission.validity import outside, withdrawn
 
 
-def decide_credit_code(code: CreditCode, facts: Facts, policy: Policy, now_ms: int) -> Decision:
-    """Spend the first right, in the policy's order, that fits the subject here and now."""
+def decide_credit_code(
+    code: CreditCode, facts: Facts, policy: Policy, now_ms: int, *, is_proven: bool = False
+) -> Decision:
+    """Spend the first right, in the policy's order, that fits the subject here and now.
+
+    `is_proven` says that a member of staff has looked at whatever proof a right asks for. A right that asks for one
+    goes before those that follow it in the order: it would be lost if the next were spent instead.
+    """
     outside_of = outside(code.validity.from_s, code.validity.until_s, now_ms // 1000)
     if outside_of is not None:
         return Decision(outside_of)
@@ -24,8 +31,13 @@ def decide_credit_code(code: CreditCode, facts: Facts, policy: Policy, now_ms: i
         return withdrawn(code.key_id)
     if facts.current_list is None:
         return Decision(Reason.NO_LIST)
-    answers = [decide_basis(basis, code.key, facts, policy, now_ms) for basis in policy.subject_order]
-    admitting = [answer for answer in answers if answer.spend is not None]
+    answers = [
+        decide_basis(basis, code.key, facts, policy, now_ms, is_proven=is_proven)
+        for basis in policy.subject_order
+    ]
+    admitting = [
+        answer for answer in answers if answer.spend is not None or answer.reason is Reason.PROOF_NEEDED
+    ]
     if not admitting:
         nothing = Decision(Reason.NO_ENTITLEMENT)
         return min(answers, key=lambda answer: _MOST_TELLING.index(answer.reason), default=nothing)
@@ -34,8 +46,10 @@ def decide_credit_code(code: CreditCode, facts: Facts, policy: Policy, now_ms: i
 
 
 _MOST_TELLING = (
+    Reason.PROOF_NEEDED,
     Reason.CREDIT_DATA_OLD,
     Reason.CREDIT_OFFLINE_LIMIT,
+    Reason.CREDIT_SUSPENDED,
     Reason.NO_CREDIT,
     Reason.FREE_VISIT_USED,
     Reason.NO_ENTITLEMENT,
@@ -43,16 +57,31 @@ _MOST_TELLING = (
 """Which refusal to show when no right fits: the one that staff can do most about comes first."""
 
 
-def decide_basis(basis: Basis, key: bytes, facts: Facts, policy: Policy, now_ms: int) -> Decision:
+def benefits(facts: Facts, policy: Policy, now_ms: int) -> tuple[Benefit, ...]:
+    """Return what the policy gives the subject here and now beside free visits."""
+    if facts.subject is None:
+        return ()
+    site, day = policy.sites[facts.site_id], policy.local_date(now_ms)
+    groups, above = facts.subject.groups(now_ms // 1000), policy.above(site)
+    return tuple(
+        benefit
+        for benefit in policy.benefits
+        if groups & benefit.groups and benefit.applies(site, day, above)
+    )
+
+
+def decide_basis(
+    basis: Basis, key: bytes, facts: Facts, policy: Policy, now_ms: int, *, is_proven: bool = False
+) -> Decision:
     """Return what one kind of right gives the subject here and now."""
     site = policy.sites[facts.site_id]
     if facts.subject is None:
         return Decision(Reason.NO_ENTITLEMENT)
     match basis:
         case Basis.FREE_VISIT:
-            return _decide_free_visit(key, facts.subject, facts.history, site, policy, now_ms)
+            return _decide_free_visit(key, facts.subject, facts.history, site, policy, now_ms, is_proven)
         case Basis.CREDIT_LINE:
-            return _decide_credit_line(key, facts, site, policy, now_ms // 1000)
+            return _decide_credit_line(key, facts, facts.subject.credit_line, policy, now_ms)
         case Basis.TICKET | Basis.EXIT | Basis.REENTRY | Basis.OVERRIDE:
             return Decision(Reason.NO_ENTITLEMENT, detail="no right of a subject")
         case _:
@@ -60,21 +89,33 @@ def decide_basis(basis: Basis, key: bytes, facts: Facts, policy: Policy, now_ms:
 
 
 def _decide_free_visit(
-    key: bytes, subject: SubjectRights, history: History, site: Site, policy: Policy, now_ms: int
+    key: bytes,
+    subject: SubjectRights,
+    history: History,
+    site: Site,
+    policy: Policy,
+    now_ms: int,
+    is_proven: bool,
 ) -> Decision:
     """Spend the first free visit, of all the policies that fit the subject, that is not used up."""
-    groups = {member.group for member in subject.memberships if member.covers(now_ms // 1000)}
+    groups = subject.groups(now_ms // 1000)
     day = policy.local_date(now_ms)
     above = policy.above(site)
     fitting = [free for free in policy.free_visits if groups & free.groups and free.applies(site, day, above)]
     for free in fitting:
         scope = free.counting_scope(site, day)
-        if _free_visits_left(free, scope, subject, history) > 0:
-            keep_until_s = policy.day_end_s(free.last_day)
-            spend = Spend(key, Basis.FREE_VISIT, keep_until_s, scope)
-            return Decision(
-                Reason.FREE_VISIT, spend, detail=f"{policy.version}, {free.policy_id}: {free.clause}"
-            )
+        if _free_visits_left(free, scope, subject, history) <= 0:
+            continue
+        if free.proofs and not is_proven:
+            wanted = "; ".join(f"{proof.zh} {proof.en}" for proof in free.proofs)
+            return Decision(Reason.PROOF_NEEDED, detail=wanted, granted_by=free.policy_id)
+        spend = Spend(key, Basis.FREE_VISIT, policy.day_end_s(free.last_day), scope)
+        return Decision(
+            Reason.FREE_VISIT,
+            spend,
+            detail=f"{policy.version}, {free.policy_id}: {free.clause}",
+            granted_by=free.policy_id,
+        )
     return Decision(Reason.FREE_VISIT_USED if fitting else Reason.NO_ENTITLEMENT)
 
 
@@ -83,26 +124,55 @@ def _free_visits_left(free: FreeVisit, scope: str, subject: SubjectRights, histo
     return free.quantity - used
 
 
-def _decide_credit_line(key: bytes, facts: Facts, site: Site, policy: Policy, now_s: int) -> Decision:
+def _decide_credit_line(
+    key: bytes, facts: Facts, line: CreditLine | None, policy: Policy, now_ms: int
+) -> Decision:
     """Spend authorised credit: never invented, never beyond the line, and within the floor limits."""
-    line = facts.subject.credit_line if facts.subject else None
     if line is None or facts.current_list is None:
         return Decision(Reason.NO_ENTITLEMENT)
-    fare_fen = site.fare_fen
+    now_s = now_ms // 1000
+    if line.is_suspended:
+        return Decision(Reason.CREDIT_SUSPENDED, detail=f"{line.outstanding_fen} fen outstanding")
+    discount = _best_discount(benefits(facts, policy, now_ms))
+    fare_fen = _discounted_fen(policy.sites[facts.site_id].fare_fen, discount)
     since_list_fen = facts.history.fare_since_list_fen(Basis.CREDIT_LINE)
     if not _line_covers(line, fare_fen, since_list_fen, now_s):
         return Decision(Reason.NO_CREDIT)
     if now_s - facts.current_list.as_of_s > policy.credit.max_list_age_s:
         return Decision(Reason.CREDIT_DATA_OLD)
-    if (
-        since_list_fen + fare_fen > policy.credit.per_subject_fen
-        or facts.exposure.credit_fen + fare_fen > policy.credit.per_box_day_fen
-    ):
-        return Decision(Reason.CREDIT_OFFLINE_LIMIT)
+    if limit := _floor_limit(facts, since_list_fen, fare_fen, policy, now_ms):
+        return Decision(Reason.CREDIT_OFFLINE_LIMIT, detail=limit)
     spend = Spend(key, Basis.CREDIT_LINE, line.until_s, fare_fen=fare_fen, risk=Risk.CREDIT)
-    return Decision(Reason.CREDIT_LINE, spend)
+    if discount is None:
+        return Decision(Reason.CREDIT_LINE, spend)
+    detail = f"{policy.version}, {discount.benefit_id}: {discount.clause}"
+    return Decision(Reason.CREDIT_LINE, spend, detail=detail, granted_by=discount.benefit_id)
+
+
+def _best_discount(given: Iterable[Benefit]) -> Benefit | None:
+    best = max(given, key=lambda benefit: benefit.discount_percent, default=None)
+    return best if best is not None and best.discount_percent else None
+
+
+def _discounted_fen(fare_fen: int, discount: Benefit | None) -> int:
+    """Return what is left of a fare; a part of a fen is nobody's loss but the visitor's gain."""
+    return fare_fen if discount is None else fare_fen * (100 - discount.discount_percent) // 100
 
 
 def _line_covers(line: CreditLine, fare_fen: int, since_list_fen: int, now_s: int) -> bool:
     left_fen = line.limit_fen - line.outstanding_fen - since_list_fen
     return now_s < line.until_s and fare_fen <= line.per_visit_fen and fare_fen <= left_fen
+
+
+def _floor_limit(facts: Facts, since_list_fen: int, fare_fen: int, policy: Policy, now_ms: int) -> str:
+    """Return which floor limit one more visit would break, empty for none."""
+    limits = policy.credit
+    if since_list_fen + fare_fen > limits.per_subject_fen:
+        return f"the subject's {limits.per_subject_fen} fen"
+    if facts.exposure.credit_fen + fare_fen > limits.per_box_day_fen:
+        return f"the box's {limits.per_box_day_fen} fen a day"
+    day_start_ms = policy.day_start_ms(now_ms)
+    today = facts.history.held(Basis.CREDIT_LINE, since_ms=day_start_ms)
+    if limits.visits_per_day is not None and today >= limits.visits_per_day:
+        return f"the subject's {limits.visits_per_day} visits a day"
+    return ""

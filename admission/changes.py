@@ -120,6 +120,8 @@ def is_urgent(row: Row) -> bool:
             return row.refunded > 0 or row.status != TicketStatus.VALID
         case MembershipRow():
             return row.until_s <= row.from_s
+        case CreditLineRow():
+            return row.per_visit_fen == 0
         case WithdrawnKeyRow():
             return True
         case _:

@@ -6,11 +6,11 @@ from typing import assert_never
 
 from admission import capacity
 from admission.answers import Decision, Spend
-from admission.by_subject import decide_credit_code
+from admission.by_subject import benefits, decide_credit_code
 from admission.by_ticket import decide_external_code, decide_ticket_code
 from admission.capacity import CapacityFacts
 from admission.codes import KEY_BYTES, Credential, CreditCode, ExternalCode, Rejected, TicketCode
-from admission.facts import Direction, Facts, LaneTraits
+from admission.facts import Direction, Facts, LaneClass, LaneTraits
 from admission.policy import Policy
 from admission.reasons import Reason
 from admission.tickets import Basis, Outcome, Use
@@ -43,7 +43,8 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
     resumed = _interrupted_use(facts, policy, now_ms)
     if resumed is not None:
         return Decision(Reason.RESUMED, resumed=resumed)
-    return _within_capacity(_decide_right(credential, facts, policy, now_ms), facts)
+    decision = _on_its_lane(_decide_right(credential, facts, policy, now_ms), facts, policy, now_ms)
+    return _within_capacity(decision, facts)
 
 
 def _decide_right(credential: Credential, facts: Facts, policy: Policy, now_ms: int) -> Decision:
@@ -56,6 +57,16 @@ def _decide_right(credential: Credential, facts: Facts, policy: Policy, now_ms: 
             return decide_credit_code(credential, facts, policy, now_ms)
         case _:
             assert_never(credential)
+
+
+def _on_its_lane(decision: Decision, facts: Facts, policy: Policy, now_ms: int) -> Decision:
+    """Return `decision`, or where to go instead: a priority lane is for its holders, who pass anywhere."""
+    if decision.spend is None or facts.lane.lane_class is not LaneClass.PRIORITY:
+        return decision
+    by_product = facts.product is not None and facts.product.terms.priority_lane
+    if by_product or any(benefit.priority_lane for benefit in benefits(facts, policy, now_ms)):
+        return decision
+    return Decision(Reason.OTHER_LANE, detail=f"would be {decision.reason} at an ordinary lane")
 
 
 _RESERVED = (Basis.TICKET, Basis.REENTRY)

@@ -20,12 +20,20 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class CreditLine:
-    """Authorised credit of a subject; `outstanding_fen` counts the uses up to the list's watermarks."""
+    """Authorised credit of a subject; `outstanding_fen` counts the uses up to the list's watermarks.
+
+    A line that gives nothing for a visit is suspended: it stays, with what is owed, until it is given something again.
+    """
 
     limit_fen: int
     per_visit_fen: int
     outstanding_fen: int
     until_s: int
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether nothing may be spent on it for now."""
+        return self.per_visit_fen == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +46,7 @@ class SubjectRights:
     memberships: tuple[Membership, ...]
     free_visits_used: dict[str, int]
     credit_line: CreditLine | None
+
+    def groups(self, at_s: int) -> frozenset[str]:
+        """Return the groups that the subject belongs to at `at_s`."""
+        return frozenset(member.group for member in self.memberships if member.covers(at_s))

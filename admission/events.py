@@ -49,6 +49,8 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, tag=1):
     keep_until_s: int
     list_version: int
     policy_version: str
+    granted_by: str = ""
+    """The policy's entry that gave the right, where one did."""
 
 
 class Resumed(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -9,7 +9,7 @@ from typing import assert_never
 import msgspec
 
 from admission.answers import Decision
-from admission.by_subject import decide_basis
+from admission.by_subject import benefits, decide_basis
 from admission.by_ticket import CHECKS
 from admission.codes import Credential, CreditCode, ExternalCode, Rejected, TicketCode
 from admission.decision import decide, refuse
@@ -30,12 +30,12 @@ def explain(credential: Credential | Rejected, facts: Facts, policy: Policy, now
     if isinstance(credential, Rejected):
         yield from _told(refuse(credential, facts.lane, now_ms), policy)
         return
-    yield from _rights(facts, policy)
+    yield from _rights(facts, policy, now_ms)
     yield from _rules(credential, facts, policy, now_ms)
     yield from _told(decide(credential, facts, policy, now_ms), policy)
 
 
-def _rights(facts: Facts, policy: Policy) -> Iterator[str]:
+def _rights(facts: Facts, policy: Policy, now_ms: int) -> Iterator[str]:
     if facts.is_key_withdrawn:
         yield "key         withdrawn"
     if facts.product is not None:
@@ -45,6 +45,8 @@ def _rights(facts: Facts, policy: Policy) -> Iterator[str]:
         yield from (f"counter     {name} {used}" for name, used in sorted(facts.ticket.counters.items()))
     if facts.subject is not None:
         yield from _subject(facts.subject, policy)
+    for benefit in benefits(facts, policy, now_ms):
+        yield f"benefit     {benefit.benefit_id}: {benefit.clause}"
     for use in sorted(facts.history.uses, key=lambda use: use.at_ms):
         ended = ", ".join(sorted(outcome.name for outcome in facts.history.outcomes(use))) or "open"
         where = f"{use.box_id} lane {use.lane_id}"

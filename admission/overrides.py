@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import blake2b
 
 from admission.answers import Decision, Spend
+from admission.by_subject import decide_credit_code
 from admission.codes import KEY_BYTES, Credential, CreditCode, ExternalCode, Rejected, TicketCode
 from admission.facts import Facts
+from admission.policy import Policy
 from admission.reasons import Reason, Verdict
 from admission.staff import Role, StaffAct
 from admission.tickets import Basis, Risk
@@ -22,15 +25,23 @@ def may_override(reason: Reason, role: Role) -> bool:
 
 
 def decide_override(
-    refused: Reason, credential: Credential | Rejected, facts: Facts, act: StaffAct, now_ms: int
+    refused: Reason,
+    credential: Credential | Rejected,
+    facts: Facts,
+    policy: Policy,
+    act: StaffAct,
+    now_ms: int,
 ) -> Decision:
     """Return the decision to let in whom the gate refused for `refused`, or the refusal itself when `act` may not.
 
     Whoever was referred probably has the right: letting them in spends it, so that it cannot be spent again. Whoever
-    was denied has none: no right is touched, and the override stands by itself.
+    was denied has none: no right is touched, and the override stands by itself. A subject whose proof was seen spends
+    what asked for it.
     """
     if not may_override(refused, act.role):
         return Decision(refused, detail=f"role {act.role.word} may not override {refused}")
+    if refused is Reason.PROOF_NEEDED and isinstance(credential, CreditCode):
+        return _proven(decide_credit_code(credential, facts, policy, now_ms, is_proven=True), act)
     keep_until_s = now_ms // 1000 + KEPT_S
     if refused.verdict is not Verdict.REFER or isinstance(credential, Rejected | CreditCode):
         key = _override_key(act) if isinstance(credential, Rejected) else credential.key
@@ -40,6 +51,13 @@ def decide_override(
     until_s = _until_s(credential, facts)
     spend = Spend(credential.key, Basis.TICKET, until_s or keep_until_s, risk=Risk.STAFF)
     return _admitted(spend, act)
+
+
+def _proven(found: Decision, act: StaffAct) -> Decision:
+    """Return what the right gives now that its proof was seen; another box may have spent it meanwhile."""
+    if found.spend is None:
+        return found
+    return replace(found, reason=Reason.OVERRIDDEN, act=act)
 
 
 def _admitted(spend: Spend, act: StaffAct) -> Decision:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import assert_never
 
+from admission.terms import Proof
 from admission.tickets import Basis
 
 
@@ -54,7 +55,8 @@ class Days:
 class FreeVisit:
     """Free admissions for members of trusted groups; the window's days are the site's local dates, inclusive.
 
-    `sites` names sites, or nodes of the site tree with all that is below them; empty means every site.
+    `sites` names sites, or nodes of the site tree with all that is below them; empty means every site. `proofs` are
+    what a member of staff has to look at before the visit is free.
     """
 
     policy_id: str
@@ -68,14 +70,14 @@ class FreeVisit:
     sites: frozenset[str] = frozenset()
     blackouts: tuple[Days, ...] = ()
     per: Period = Period.WINDOW
+    proofs: tuple[Proof, ...] = ()
 
     def applies(self, site: Site, day: date, above: frozenset[str] = frozenset()) -> bool:
         """Return whether the policy gives anything on the local date `day` at `site`, which lies below `above`."""
         if self.state_owned_only and not site.state_owned:
             return False
-        if self.sites and not self.sites & {site.site_id, *above}:
-            return False
-        return self.first_day <= day <= self.last_day and not any(day in days for days in self.blackouts)
+        is_in_window = self.first_day <= day <= self.last_day
+        return is_in_window and _covers(self.sites, site, above) and not any(day in b for b in self.blackouts)
 
     def counting_scope(self, site: Site, day: date) -> str:
         """Return the name under which uses are counted together: the policy, the place, and the period if any."""
@@ -96,13 +98,42 @@ class FreeVisit:
                 assert_never(self.per)
 
 
+def _covers(sites: frozenset[str], site: Site, above: frozenset[str]) -> bool:
+    return not sites or bool(sites & {site.site_id, *above})
+
+
+@dataclass(frozen=True, slots=True)
+class Benefit:
+    """What members of trusted groups have beside free visits; sites and days as in `FreeVisit`.
+
+    A grade of credit, a class of bank card, or a merchant's standing is a group with an end: the benefit ends with it.
+    """
+
+    benefit_id: str
+    groups: frozenset[str]
+    first_day: date
+    last_day: date
+    clause: str
+    sites: frozenset[str] = frozenset()
+    priority_lane: bool = False
+    discount_percent: int = 0
+
+    def applies(self, site: Site, day: date, above: frozenset[str] = frozenset()) -> bool:
+        """Return whether it holds on the local date `day` at `site`, which lies below `above`."""
+        return self.first_day <= day <= self.last_day and _covers(self.sites, site, above)
+
+
 @dataclass(frozen=True, slots=True)
 class CreditLimits:
-    """What may be risked on credit while its home, the centre, is not asked."""
+    """What may be risked on credit while its home, the centre, is not asked.
+
+    `visits_per_day` is how often a subject may use its line on one local day; None for no such limit.
+    """
 
     per_subject_fen: int
     per_box_day_fen: int
     max_list_age_s: int
+    visits_per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +157,7 @@ class Policy:
     offline: OfflineLimits
     resume_within_s: int
     override_within_s: int = 120
+    benefits: tuple[Benefit, ...] = ()
 
     def above(self, site: Site) -> frozenset[str]:
         """Return the ids of the sites that `site` belongs to, at any distance."""

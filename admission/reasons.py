@@ -59,6 +59,7 @@ class Reason(StrEnum):
     REVOKED = "REVOKED"
     WRONG_SITE = "WRONG_SITE"
     WRONG_SERVICE = "WRONG_SERVICE"
+    OTHER_LANE = "OTHER_LANE"
     TOO_EARLY = "TOO_EARLY"
     EXPIRED = "EXPIRED"
     NO_SHOW = "NO_SHOW"
@@ -69,6 +70,7 @@ class Reason(StrEnum):
     PASSBACK = "PASSBACK"
     RULE = "RULE"
     FREE_VISIT_USED = "FREE_VISIT_USED"
+    CREDIT_SUSPENDED = "CREDIT_SUSPENDED"
     NO_CREDIT = "NO_CREDIT"
     NO_ENTITLEMENT = "NO_ENTITLEMENT"
     CAPACITY_REACHED = "CAPACITY_REACHED"
@@ -323,6 +325,14 @@ WORDINGS: dict[Reason, Wording] = {
         "The product has no right to this service",
         Role.SUPERVISOR,
     ),
+    Reason.OTHER_LANE: Wording(
+        Verdict.DENY,
+        "此为绿色通道，请走普通通道",
+        "This is the priority lane; please use an ordinary lane",
+        "不享受绿色通道；票未核销，请引导至普通通道",
+        "No right to the priority lane; nothing was spent, show them to an ordinary lane",
+        Role.STEWARD,
+    ),
     Reason.TOO_EARLY: Wording(
         Verdict.DENY,
         "未到入园时间；请按票面时间再来",
@@ -403,6 +413,14 @@ WORDINGS: dict[Reason, Wording] = {
         "The first free visit at this site has been used",
         Role.SUPERVISOR,
     ),
+    Reason.CREDIT_SUSPENDED: Wording(
+        Verdict.DENY,
+        _COUNTER_ZH,
+        _COUNTER_EN,
+        "授信已暂停；结清欠款后由中心恢复，或请购票",
+        "The credit line is suspended; the centre restores it once it is settled, or sell a ticket",
+        Role.SUPERVISOR,
+    ),
     Reason.NO_CREDIT: Wording(
         Verdict.DENY,
         _COUNTER_ZH,
@@ -474,6 +492,7 @@ _MENDABLE = frozenset(
         Reason.UNPAID,
         Reason.WRONG_SITE,
         Reason.WRONG_SERVICE,
+        Reason.OTHER_LANE,
         Reason.TOO_EARLY,
         Reason.NOT_TODAY,
         Reason.NOT_NOW,

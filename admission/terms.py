@@ -77,6 +77,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `per_site_day` count entries beside the total. `blackouts` are days on which it does not admit. `passback_s` is how
     long the same ticket does not admit again. `services` maps what lies behind a lane to the entries of one ticket
     there; empty: the site itself, as often as the ticket says. `rule` is an admission rule (see `rules`).
+    `priority_lane`: its holders may use the priority lanes.
     """
 
     early_grace_s: NotNegative = 0
@@ -97,6 +98,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reserved: bool = True
     """Whether the visit was reserved: at red, reservations still enter."""
     rule: Any = None
+    priority_lane: bool = False
 
     @property
     def counters(self) -> bool:

@@ -139,9 +139,11 @@ class History:
     closings: tuple[Closing, ...] = ()
     watermarks: Mapping[str, int] = field(default_factory=dict)
 
-    def held(self, basis: Basis, scope: str = "") -> int:
+    def held(self, basis: Basis, scope: str = "", *, since_ms: int = 0) -> int:
         """Return the quantity in use, whatever a list counted: for a right that no list has a counter for."""
-        fitting = (use for use in self.uses if use.basis is basis and use.scope == scope)
+        fitting = (
+            use for use in self.uses if use.basis is basis and use.scope == scope and use.at_ms >= since_ms
+        )
         return sum(use.quantity for use in fitting if is_held(self.outcomes(use)))
 
     def used_since_list(self, basis: Basis, scope: str = "") -> int:

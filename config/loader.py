@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping
@@ -26,11 +27,18 @@ def load(text: str, kind: type[_T]) -> _T:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError((f"not TOML: {error}",)) from error
+        raise SettingsError((f"{_setting_at(text, str(error))}not TOML: {error}",)) from error
     problems = tuple(_struct_problems(table, kind, ""))
     if problems:
         raise SettingsError(problems)
     return msgspec.convert(table, kind)  # what passed field by field converts as a whole
+
+
+def _setting_at(text: str, problem: str) -> str:
+    """Return `NAME: ` of the setting on the line that the parser names, empty when there is none."""
+    line = re.search(r"at line (\d+)", problem)
+    name = re.match(r"\s*([\w-]+)\s*=", text.splitlines()[int(line[1]) - 1]) if line else None
+    return f"{name[1]}: " if name else ""
 
 
 def _struct_problems(table: Any, kind: type[msgspec.Struct], path: str) -> Iterator[str]:

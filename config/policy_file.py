@@ -10,7 +10,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from admission.policy import CreditLimits, Days, FreeVisit, OfflineLimits, Period, Policy, Scope, Site
+from admission.policy import (
+    Benefit,
+    CreditLimits,
+    Days,
+    FreeVisit,
+    OfflineLimits,
+    Period,
+    Policy,
+    Scope,
+    Site,
+)
+from admission.terms import Proof
 from admission.tickets import Basis
 from config.loader import SettingsError, load
 
@@ -62,6 +73,24 @@ class FreeVisitTable(msgspec.Struct, frozen=True, kw_only=True):
     """When the count begins anew: never within the window, or every year, month or day."""
     blackouts: tuple[DaysTable, ...] = ()
     """Days within the window on which it does not hold."""
+    proofs: tuple[Proof, ...] = ()
+    """What staff have to look at first."""
+
+
+class BenefitTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What members of trusted groups have beside free visits."""
+
+    id: str
+    groups: frozenset[str]
+    """A grade of credit or a class of bank card is a group, too."""
+    first_day: dt.date
+    last_day: dt.date
+    clause: str
+    sites: frozenset[str] = frozenset()
+    priority_lane: bool = False
+    """Whether they may use the priority lanes (绿色通道)."""
+    discount_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    """What is taken off an admission on credit."""
 
 
 class CreditTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +99,12 @@ class CreditTable(msgspec.Struct, frozen=True, kw_only=True):
     per_subject_fen: NotNegative
     per_box_day_fen: NotNegative
     max_list_age_h: NotNegative
+    visits_per_day: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How often one subject may use its line on one local day; left out for no such limit."""
+    boxes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many boxes there are at most: each may risk its own limit while nobody hears of the others."""
+    max_exposure_fen: NotNegative | None = None
+    """What all boxes together may risk on one day with no network; needs `boxes`."""
 
 
 class OfflineTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +129,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     """How long after a refusal a member of staff may let the visitor in without a new scan."""
     sites: tuple[SiteTable, ...]
     free_visits: tuple[FreeVisitTable, ...] = ()
+    benefits: tuple[BenefitTable, ...] = ()
     credit: CreditTable
     offline: OfflineTable
 
@@ -111,7 +147,13 @@ def load_policy(path: Path) -> Policy:
 def read_policy(text: str) -> Policy:
     """Return the policy that the TOML `text` describes; SettingsError with every mistake when it does not."""
     document = load(text, PolicyDocument)
-    problems = (*_site_problems(document), *_order_problems(document), *_window_problems(document))
+    problems = (
+        *_site_problems(document),
+        *_order_problems(document),
+        *_free_visit_problems(document),
+        *_benefit_problems(document),
+        *_exposure_problems(document.credit),
+    )
     if problems:
         raise SettingsError(problems)
     return Policy(
@@ -124,10 +166,12 @@ def read_policy(text: str) -> Policy:
             document.credit.per_subject_fen,
             document.credit.per_box_day_fen,
             document.credit.max_list_age_h * 3600,
+            document.credit.visits_per_day,
         ),
         offline=OfflineLimits(document.offline.unlisted_per_day, document.offline.bootstrap_per_day),
         resume_within_s=document.resume_within_s,
         override_within_s=document.override_within_s,
+        benefits=tuple(_benefit(table) for table in document.benefits),
     )
 
 
@@ -155,6 +199,20 @@ def _free_visit(table: FreeVisitTable) -> FreeVisit:
         sites=table.sites,
         blackouts=tuple(Days(days.first, days.last) for days in table.blackouts),
         per=table.per,
+        proofs=table.proofs,
+    )
+
+
+def _benefit(table: BenefitTable) -> Benefit:
+    return Benefit(
+        benefit_id=table.id,
+        groups=table.groups,
+        first_day=table.first_day,
+        last_day=table.last_day,
+        clause=table.clause,
+        sites=table.sites,
+        priority_lane=table.priority_lane,
+        discount_percent=table.discount_percent,
     )
 
 
@@ -183,26 +241,53 @@ def _order_problems(document: PolicyDocument) -> list[str]:
     return problems
 
 
-def _window_problems(document: PolicyDocument) -> list[str]:
+def _free_visit_problems(document: PolicyDocument) -> list[str]:
     problems = _twice(
         "free_visits", [free.id for free in document.free_visits]
     )  # ids name what is counted together
-    ids = {site.id for site in document.sites}
     for number, free in enumerate(document.free_visits):
         where = f"free_visits[{number}]"
-        problems += [f"{where}.sites: no site is called {name!r}" for name in sorted(free.sites - ids)]
+        problems += _where_problems(where, free, document)
         problems += [
             f"{where}.blackouts[{at}].last: {days.last} lies before first {days.first}"
             for at, days in enumerate(free.blackouts)
             if days.last < days.first
         ]
-        if free.last_day < free.first_day:
-            problems.append(
-                f"free_visits[{number}].last_day: {free.last_day} lies before first_day {free.first_day}"
-            )
-        if free.last_day == dt.date.max:
-            problems.append(f"free_visits[{number}].last_day: {free.last_day} has no day after it")
     return problems
+
+
+def _benefit_problems(document: PolicyDocument) -> list[str]:
+    problems = _twice("benefits", [benefit.id for benefit in document.benefits])
+    for number, benefit in enumerate(document.benefits):
+        where = f"benefits[{number}]"
+        problems += _where_problems(where, benefit, document)
+        if not benefit.priority_lane and not benefit.discount_percent:
+            problems.append(f"{where}: gives nothing; set priority_lane or discount_percent")
+    return problems
+
+
+def _where_problems(where: str, table: FreeVisitTable | BenefitTable, document: PolicyDocument) -> list[str]:
+    """Return what is wrong with the sites and the window that both kinds have."""
+    known = {site.id for site in document.sites}
+    problems = [f"{where}.sites: no site is called {name!r}" for name in sorted(table.sites - known)]
+    if table.last_day < table.first_day:
+        problems.append(f"{where}.last_day: {table.last_day} lies before first_day {table.first_day}")
+    if table.last_day == dt.date.max:
+        problems.append(f"{where}.last_day: {table.last_day} has no day after it")
+    return problems
+
+
+def _exposure_problems(credit: CreditTable) -> list[str]:
+    """Return whether all boxes together could risk more, with no network, than was agreed."""
+    if credit.max_exposure_fen is None:
+        return []
+    if credit.boxes is None:
+        return ["credit.boxes: is needed to keep within max_exposure_fen"]
+    exposure_fen = credit.per_box_day_fen * credit.boxes
+    if exposure_fen <= credit.max_exposure_fen:
+        return []
+    sum_ = f"{credit.boxes} boxes with {credit.per_box_day_fen} fen a day each may risk {exposure_fen} fen"
+    return [f"credit.per_box_day_fen: {sum_}, more than max_exposure_fen {credit.max_exposure_fen}"]
 
 
 def _twice(where: str, names: Sequence[str]) -> list[str]:

@@ -196,7 +196,8 @@ class Lane:
     def _judge_override(self, refused: Refused, act: StaffAct, now_ms: int, facts: Facts) -> Decision:
         if not (self._turnstile.is_ready and passage.may_release(self._state)):
             return Decision(Reason.LANE_NOT_READY)
-        return decide_override(refused.reason, refused.attempt.credential, facts, act, now_ms)
+        credential, policy = refused.attempt.credential, self._rules.policy
+        return decide_override(refused.reason, credential, facts, policy, act, now_ms)
 
     def _judge(self, credential: Credential | Rejected, now_ms: int, facts: Facts) -> Decision:
         if not (self._turnstile.is_ready and passage.may_release(self._state)):

@@ -149,6 +149,7 @@ class Store:
             keep_until_s=spend.keep_until_s,
             list_version=info.version if info else 0,
             policy_version=attempt.policy_version,
+            granted_by=decision.granted_by,
         )
         seq_no = append(sql, attempt.at_ms, event).seq_no
         insert_use(sql, self._box_id, seq_no, attempt.at_ms, event)

@@ -46,6 +46,14 @@ def test_a_ledger_event_survives_its_bytes(event: LedgerEvent) -> None:
     assert decode_entry(encode(entry)) == entry
 
 
+def test_an_admission_of_a_release_that_named_no_grant_is_read() -> None:
+    """What was appended to the fields later has its default."""
+    fields = [1, ID, ID[::-1], 2, "", "lane-1", 1, 5000, 3, 1_800_000_000, 7, "2026.1"]
+    entry = decode_entry(cbor2.dumps([41, 1_777_608_000_000, fields], canonical=True))
+    assert isinstance(entry.event, Admitted)
+    assert (entry.event.policy_version, entry.event.granted_by) == ("2026.1", "")
+
+
 def test_a_refusal_survives_its_bytes() -> None:
     """Also one without a credential."""
     for refusal in (REFUSAL, msgspec.structs.replace(REFUSAL, key=b"", detail="")):

@@ -20,6 +20,7 @@ from tests.admission.makers import (
     KEY,
     NOW_MS,
     NOW_S,
+    POLICY,
     TICKET_CODE,
     facts,
     ticket,
@@ -58,6 +59,7 @@ def test_a_steward_confirms_what_staff_can_look_up_and_no_more() -> None:
         Reason.UNLISTED_LIMIT,
         Reason.UNKNOWN_PRODUCT,
         Reason.LATE,
+        Reason.OTHER_LANE,
         Reason.PROOF_NEEDED,
         Reason.RULE_UNREADABLE,
     }
@@ -79,7 +81,7 @@ def test_every_code_has_words_in_both_languages(code: OverrideCode) -> None:
 )
 def test_confirming_a_referred_ticket_spends_it(credential: Credential, known: Any, until_s: int) -> None:
     """Who was referred and is let in has used the ticket: it cannot be used again when the list knows it."""
-    decision = decide_override(Reason.UNLISTED_CODE, credential, known, act(Role.STEWARD), NOW_MS)
+    decision = decide_override(Reason.UNLISTED_CODE, credential, known, POLICY, act(Role.STEWARD), NOW_MS)
     assert (decision.reason, decision.act) == (Reason.OVERRIDDEN, act(Role.STEWARD))
     spend = decision.spend
     assert spend is not None
@@ -97,7 +99,7 @@ def test_confirming_a_referred_ticket_spends_it(credential: Credential, known: A
 )
 def test_a_ticket_that_was_spent_meanwhile_is_not_confirmed(known: Any) -> None:
     """Between the referral and the confirmation another gate may have admitted on it."""
-    decision = decide_override(Reason.UNLISTED_CODE, TICKET_CODE, known, act(), NOW_MS)
+    decision = decide_override(Reason.UNLISTED_CODE, TICKET_CODE, known, POLICY, act(), NOW_MS)
     assert (decision.reason, decision.spend) == (Reason.ALREADY_USED, None)
 
 
@@ -111,7 +113,7 @@ def test_a_ticket_that_was_spent_meanwhile_is_not_confirmed(known: Any) -> None:
 )
 def test_an_override_of_a_denial_touches_no_right(refused: Reason, credential: Credential) -> None:
     """Who has no right is let in on the staff's word alone: it costs no ticket and no credit."""
-    spend = decide_override(refused, credential, facts(ticket=ticket(used=1)), act(), NOW_MS).spend
+    spend = decide_override(refused, credential, facts(ticket=ticket(used=1)), POLICY, act(), NOW_MS).spend
     assert spend is not None
     assert (spend.key, spend.basis, spend.fare_fen, spend.risk) == (KEY, Basis.OVERRIDE, 0, Risk.NONE)
     history = History((use(1, basis=Basis.OVERRIDE),))
@@ -123,7 +125,7 @@ def test_what_was_no_credential_gets_a_key_of_its_own() -> None:
     nothing = Rejected(Reason.MALFORMED, "")
     keys = set()
     for record in ("B1-D1", "B1-D2"):
-        spend = decide_override(Reason.MALFORMED, nothing, facts(), act(record=record), NOW_MS).spend
+        spend = decide_override(Reason.MALFORMED, nothing, facts(), POLICY, act(record=record), NOW_MS).spend
         assert spend is not None
         keys.add(spend.key)
     assert len(keys) == 2
@@ -140,7 +142,7 @@ def test_nothing_is_let_in_beyond_the_role(
 ) -> None:
     """Whatever was refused and whoever asks: an admission needs the role, and carries who decided."""
     known = facts(ticket=ticket(used=used))
-    decision = decide_override(refused, credential, known, act(role), NOW_MS)
+    decision = decide_override(refused, credential, known, POLICY, act(role), NOW_MS)
     if decision.verdict is Verdict.ADMIT:
         assert may_override(refused, role)
         assert decision.act is not None

@@ -110,12 +110,20 @@ def test_a_value_of_another_shape_is_a_mistake(text: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["name = ", "made = 202261-2023531", "[wheels", 'name = "a"\nname = "b"\n', "\0"]
+    ("text", "named"),
+    [
+        ("name = ", ""),
+        ("made = 202261-2023531", "made: "),
+        ("[table]\n  made = 202261-2023531\n", "made: "),
+        ("[wheels", ""),
+        ('name = "a"\nname = "b"\n', "name: "),
+        ("\0", ""),
+    ],
 )
-def test_what_is_not_toml_says_where(text: str) -> None:
-    """With line and column, or that the end came too early."""
+def test_what_is_not_toml_says_where(text: str, named: str) -> None:
+    """With the setting where one stands there, line and column, or that the end came too early."""
     (problem,) = problems(text)
-    assert problem.startswith("not TOML: ")
+    assert problem.startswith(f"{named}not TOML: ")
     assert "(at " in problem
 
 

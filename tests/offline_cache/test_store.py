@@ -122,6 +122,15 @@ async def test_an_admission_is_a_use_and_a_ledger_entry(box: Box) -> None:
     )
 
 
+async def test_an_admission_names_the_policy_entry_that_gave_it(box: Box) -> None:
+    """For whoever has to show later on what somebody was let in."""
+    spend = Spend(KEY, Basis.FREE_VISIT, NOW_S + HOUR_S, "first@fairy")
+    await box.answer(lambda _: Decision(Reason.FREE_VISIT, spend, granted_by="first"), CREDIT_CODE)
+    (event,) = await ledger(box)
+    assert isinstance(event, Admitted)
+    assert event.granted_by == "first"
+
+
 @pytest.mark.parametrize(
     ("credential", "reason", "key"),
     [
