@@ -12,6 +12,7 @@ from admission.by_subject import benefits
 from admission.codes import Credential
 from admission.decision import decide
 from admission.entitlements import Membership
+from admission.explain import explain
 from admission.facts import Direction, Facts, LaneClass, LaneTraits
 from admission.overrides import decide_override
 from admission.policy import Benefit, CreditLimits, Policy
@@ -191,6 +192,12 @@ def test_velocity_limits_the_visits_of_a_local_day(
         CREDIT_LIMITS.per_subject_fen, CREDIT_LIMITS.per_box_day_fen, CREDIT_LIMITS.max_list_age_s, allowed
     )
     assert decide(CREDIT_CODE, known, policy(credit=limits), NOW_MS).reason is reason
+
+
+def test_benefits_are_explained() -> None:
+    """Staff see what somebody has, and the text that gives it."""
+    told = explain(CREDIT_CODE, facts(subject=GOOD), WITH_BENEFITS, NOW_MS)
+    assert "benefit     grade-a: clause 4" in list(told)
 
 
 # --- proofs
