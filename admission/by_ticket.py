@@ -1,4 +1,4 @@
-"""Tickets: what admits on a signed ticket, a listed one, or another issuer's code."""
+"""Tickets: what admits on a signed ticket, a listed one, another issuer's code, or a short code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from admission.answers import Decision, Spend
-from admission.codes import ExternalCode, TicketCode
+from admission.codes import ExternalCode, ShortCode, TicketCode
 from admission.facts import ADMISSION, Exposure, Facts
 from admission.policy import Policy
 from admission.reasons import Reason
@@ -43,12 +43,15 @@ def decide_ticket_code(code: TicketCode, facts: Facts, policy: Policy, now_ms: i
     return _decide_unlisted(code, facts, Risk.UNLISTED, policy, now_ms)
 
 
-def decide_external_code(code: ExternalCode, facts: Facts, policy: Policy, now_ms: int) -> Decision:
-    """Decide another issuer's code: only the list knows what it may do."""
+def decide_unsigned_code(
+    code: ExternalCode | ShortCode, facts: Facts, policy: Policy, now_ms: int
+) -> Decision:
+    """Decide another issuer's code, or a short code: only the list knows what it may do."""
     if facts.current_list is None:
         return Decision(Reason.NO_LIST)
     if facts.ticket is None:
-        return Decision(Reason.UNLISTED_CODE, detail=f"issuer {code.issuer}")
+        whose = f"issuer {code.issuer}" if isinstance(code, ExternalCode) else "a short code"
+        return Decision(Reason.UNLISTED_CODE, detail=whose)
     return _decide_listed(code.key, facts.ticket, facts, policy, now_ms)
 
 

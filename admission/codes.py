@@ -23,6 +23,7 @@ from admission.envelope import (
 )
 from admission.keys import SigningKey
 from admission.reasons import Reason
+from admission.short_codes import MistypedError, read_short_code, short_ticket_id
 
 PREFIX = b"SG1:"
 MAX_CODE_BYTES = 1024
@@ -111,7 +112,14 @@ class ExternalCode:
     issuer: str
 
 
-Credential = TicketCode | CreditCode | ExternalCode
+@dataclass(frozen=True, slots=True)
+class ShortCode:
+    """A ticket's short code, typed or told; what the ticket may do is in the list."""
+
+    key: bytes
+
+
+Credential = TicketCode | CreditCode | ExternalCode | ShortCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,7 @@ def parse(payload: bytes, book: CodeBook) -> Credential | Rejected:
         return Rejected(Reason.NOT_A_TICKET, f"{len(payload)} bytes are more than any code has")
     if payload.startswith(PREFIX):
         return _parse_signed(payload[len(PREFIX) :], book)
-    return _parse_external(payload, book)
+    return _parse_text(payload, book)
 
 
 def ticket_key(ticket_id: bytes) -> bytes:
@@ -226,7 +234,8 @@ def _ticket_id(claims: Mapping[Any, Any]) -> bytes:
     return value
 
 
-def _parse_external(payload: bytes, book: CodeBook) -> ExternalCode | Rejected:
+def _parse_text(payload: bytes, book: CodeBook) -> ExternalCode | ShortCode | Rejected:
+    """Return what an unsigned text is; another issuer's pattern goes first: somebody set it up on purpose."""
     try:
         text = payload.decode("ascii")
     except UnicodeDecodeError:
@@ -234,4 +243,10 @@ def _parse_external(payload: bytes, book: CodeBook) -> ExternalCode | Rejected:
     for issuer in book.external_issuers:
         if issuer.pattern.fullmatch(text):
             return ExternalCode(external_key(issuer.name, text, book.hash_key), issuer.name)
-    return Rejected(Reason.NOT_A_TICKET, "no issuer's pattern fits")
+    try:
+        short = read_short_code(text)
+    except MistypedError as error:
+        return Rejected(Reason.MISTYPED, str(error))
+    if short is None:
+        return Rejected(Reason.NOT_A_TICKET, "no issuer's pattern fits")
+    return ShortCode(ticket_key(short_ticket_id(short, book.hash_key)))

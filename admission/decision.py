@@ -7,9 +7,9 @@ from typing import assert_never
 from admission import capacity
 from admission.answers import Decision, Spend
 from admission.by_subject import benefits, decide_credit_code
-from admission.by_ticket import decide_external_code, decide_ticket_code
+from admission.by_ticket import decide_ticket_code, decide_unsigned_code
 from admission.capacity import CapacityFacts
-from admission.codes import KEY_BYTES, Credential, CreditCode, ExternalCode, Rejected, TicketCode
+from admission.codes import KEY_BYTES, Credential, CreditCode, ExternalCode, Rejected, ShortCode, TicketCode
 from admission.facts import Direction, Facts, LaneClass, LaneTraits
 from admission.policy import Policy
 from admission.reasons import Reason
@@ -51,8 +51,8 @@ def _decide_right(credential: Credential, facts: Facts, policy: Policy, now_ms: 
     match credential:
         case TicketCode():
             return decide_ticket_code(credential, facts, policy, now_ms)
-        case ExternalCode():
-            return decide_external_code(credential, facts, policy, now_ms)
+        case ExternalCode() | ShortCode():
+            return decide_unsigned_code(credential, facts, policy, now_ms)
         case CreditCode():
             return decide_credit_code(credential, facts, policy, now_ms)
         case _:

@@ -11,7 +11,7 @@ import msgspec
 from admission.answers import Decision
 from admission.by_subject import benefits, decide_basis
 from admission.by_ticket import CHECKS
-from admission.codes import Credential, CreditCode, ExternalCode, Rejected, TicketCode
+from admission.codes import Credential, CreditCode, ExternalCode, Rejected, ShortCode, TicketCode
 from admission.decision import decide, refuse
 from admission.entitlements import SubjectRights
 from admission.facts import Facts
@@ -94,7 +94,7 @@ def _rules(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
         yield f"rule        {name}: {'no objection' if objection is None else _said(objection)}"
 
 
-def _validity(credential: TicketCode | ExternalCode, facts: Facts) -> tuple[int, int] | None:
+def _validity(credential: TicketCode | ExternalCode | ShortCode, facts: Facts) -> tuple[int, int] | None:
     if facts.ticket is not None:
         return facts.ticket.valid_from_s, facts.ticket.valid_until_s
     if isinstance(credential, TicketCode):
@@ -143,6 +143,8 @@ def _credential(credential: Credential | Rejected, policy: Policy) -> str:
             return f"credit code, key {credential.key.hex()}"
         case ExternalCode():
             return f"code of {credential.issuer}, key {credential.key.hex()}"
+        case ShortCode():
+            return f"short code, key {credential.key.hex()}"
         case _:
             assert_never(credential)
 

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from admission.answers import Decision, Spend
 from admission.by_subject import decide_credit_code
-from admission.codes import KEY_BYTES, Credential, CreditCode, ExternalCode, Rejected, TicketCode
+from admission.codes import KEY_BYTES, Credential, CreditCode, ExternalCode, Rejected, ShortCode, TicketCode
 from admission.facts import Facts
 from admission.policy import Policy
 from admission.reasons import Reason, Verdict
@@ -76,7 +76,7 @@ def _is_spent(facts: Facts) -> bool:
     return facts.ticket.quantity - facts.ticket.refunded - used <= 0
 
 
-def _until_s(credential: TicketCode | ExternalCode, facts: Facts) -> int | None:
+def _until_s(credential: TicketCode | ExternalCode | ShortCode, facts: Facts) -> int | None:
     if facts.ticket is not None:
         return facts.ticket.valid_until_s
     return credential.validity.until_s if isinstance(credential, TicketCode) else None

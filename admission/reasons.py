@@ -76,6 +76,7 @@ class Reason(StrEnum):
     CAPACITY_REACHED = "CAPACITY_REACHED"
     RESERVED_ONLY = "RESERVED_ONLY"
     NOT_A_TICKET = "NOT_A_TICKET"
+    MISTYPED = "MISTYPED"
     MALFORMED = "MALFORMED"
     UNKNOWN_KEY = "UNKNOWN_KEY"
     BAD_SIGNATURE = "BAD_SIGNATURE"
@@ -460,6 +461,14 @@ WORDINGS: dict[Reason, Wording] = {
         "Not a ticket code (a payment code or a web address, say)",
         Role.SUPERVISOR,
     ),
+    Reason.MISTYPED: Wording(
+        Verdict.DENY,
+        "票码有误，请核对后重新输入",
+        "Please check the code and enter it again",
+        "短码校验字符不符；请逐字核对后重新输入",
+        "The check character of the short code is wrong; compare it letter by letter and type it again",
+        Role.SUPERVISOR,
+    ),
     Reason.MALFORMED: Wording(
         Verdict.DENY,
         "无法识别此码；请重新打开入园码",
@@ -501,6 +510,7 @@ _MENDABLE = frozenset(
         Reason.PASSBACK,
         Reason.CAPACITY_REACHED,
         Reason.NOT_A_TICKET,
+        Reason.MISTYPED,
         Reason.MALFORMED,
     )
 )

@@ -11,10 +11,10 @@ from collections.abc import Callable, Coroutine
 
 from aiohttp import web
 
+from admission.short_codes import SHORT_CODES, short_code
 from central.announcing import Announcer
 from central.clock import wall_clock_ms
 from central.intake import Folding, Intake
-from central.issuing import TICKET_ID_BYTES
 from central.publishing import Publisher
 from central.settings import HttpTable, Loaded, Profile
 from central.store import Store, open_store
@@ -77,7 +77,7 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         lists=loaded.lists,
         allow_demo_keys=settings.profile is Profile.DEMO,
         clock=wall_clock_ms,
-        new_ticket_id=lambda: secrets.token_bytes(TICKET_ID_BYTES),
+        new_short_code=lambda: short_code(secrets.randbelow(SHORT_CODES)),
         rights_changed=rights_changed,
     )
     async with asyncio.TaskGroup() as tasks:

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, insert, select
 
 from admission.codes import Validity, issue_credit_code, issue_ticket_code, ticket_key
 from admission.keys import SigningKey
+from admission.short_codes import short_ticket_id
 from central.rights import next_revisions
 from central.schema import products, sales, sold_tickets, tickets
 
-TICKET_ID_BYTES = 12
 CREDIT_CODE_LIFE_S = 24 * 3600
 CREDIT_CODE_SLACK_S = 300
 """A credit code holds a little before its issue too: a box's clock may be behind."""
@@ -46,6 +46,7 @@ class SoldTicket:
     ticket_id: bytes
     product: str
     validity: Validity
+    short_code: str | None
 
     @property
     def key(self) -> bytes:
@@ -63,8 +64,21 @@ def sale_id_of(idempotency_key: str) -> bytes:
     return blake2b(name, digest_size=16, person=b"sg sale").digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How new tickets get their names: `new_short_code` never returns one again, nor one that could be guessed."""
+
+    new_short_code: Callable[[], str]
+    hash_key: bytes
+
+    def next(self) -> tuple[str, bytes]:
+        """Return a new ticket's short code and its id."""
+        code = self.new_short_code()
+        return code, short_ticket_id(code, self.hash_key)
+
+
 def sell(
-    connection: Connection, order: Order, sale_id: bytes, now_s: int, new_id: Callable[[], bytes]
+    connection: Connection, order: Order, sale_id: bytes, now_s: int, naming: Naming
 ) -> list[SoldTicket]:
     """Return the tickets of the sale `sale_id`, sold now unless they were before.
 
@@ -73,7 +87,7 @@ def sell(
     request_hash = blake2b(repr(order).encode(), digest_size=32).digest()
     known = connection.scalar(select(sales.c.request_hash).where(sales.c.sale_id == sale_id))
     if known is None:
-        _insert_sale(connection, order, sale_id, request_hash, now_s, new_id)
+        _insert_sale(connection, order, sale_id, request_hash, now_s, naming)
     elif known != request_hash:
         raise SaleConflictError("the idempotency key was used for another sale")
     return [_sold(row) for row in connection.execute(_SOLD.where(sold_tickets.c.sale_id == sale_id))]
@@ -94,6 +108,7 @@ def credit_code(subject_id: str, now_s: int, key: SigningKey) -> tuple[str, Vali
 _SOLD = (
     select(
         sold_tickets.c.ticket_id,
+        sold_tickets.c.short_code,
         tickets.c.product,
         tickets.c.valid_from_s,
         tickets.c.valid_until_s,
@@ -106,7 +121,8 @@ _SOLD = (
 
 
 def _sold(row: Any) -> SoldTicket:
-    return SoldTicket(row.ticket_id, row.product, Validity(row.valid_from_s, row.valid_until_s, row.sold_s))
+    validity = Validity(row.valid_from_s, row.valid_until_s, row.sold_s)
+    return SoldTicket(row.ticket_id, row.product, validity, row.short_code)
 
 
 def _insert_sale(
@@ -115,7 +131,7 @@ def _insert_sale(
     sale_id: bytes,
     request_hash: bytes,
     now_s: int,
-    new_id: Callable[[], bytes],
+    naming: Naming,
 ) -> None:
     if connection.scalar(select(products.c.code).where(products.c.code == order.product)) is None:
         raise UnknownProductError(f"no product {order.product}")
@@ -126,14 +142,20 @@ def _insert_sale(
         "valid_from_s": order.valid_from_s,
         "valid_until_s": order.valid_until_s,
     }
-    ids = [new_id() for _ in range(order.count)]
-    numbered = zip(ids, next_revisions(connection, order.count), strict=True)
+    names = [naming.next() for _ in range(order.count)]
+    numbered = zip(names, next_revisions(connection, order.count), strict=True)
     connection.execute(
         insert(tickets),
-        [{"key": ticket_key(ticket_id), **row, "revision": revision} for ticket_id, revision in numbered],
+        [
+            {"key": ticket_key(ticket_id), **row, "revision": revision}
+            for (_, ticket_id), revision in numbered
+        ],
     )
     connection.execute(insert(sales).values(sale_id=sale_id, request_hash=request_hash, sold_s=now_s))
     connection.execute(
         insert(sold_tickets),
-        [{"key": ticket_key(ticket_id), "ticket_id": ticket_id, "sale_id": sale_id} for ticket_id in ids],
+        [
+            {"key": ticket_key(ticket_id), "ticket_id": ticket_id, "sale_id": sale_id, "short_code": code}
+            for code, ticket_id in names
+        ],
     )

@@ -87,6 +87,7 @@ sold_tickets = Table(
     Column("key", ForeignKey("tickets.key"), primary_key=True),
     Column("ticket_id", Bytes(32), nullable=False, unique=True),
     Column("sale_id", ForeignKey("sales.sale_id"), nullable=False, index=True),
+    Column("short_code", String(13), comment="none for tickets sold before there were any"),
     comment="Tickets of this centre: what their codes are made from again.",
 )
 

@@ -16,7 +16,7 @@ from central.store import Store
 class Centre:
     """The running centre: `rights_changed` is called after every COMMIT that changed rights.
 
-    `new_ticket_id` must never return the same bytes again, nor any that could be guessed.
+    `new_short_code` must never return the same code again, nor one that could be guessed.
     """
 
     store: Store
@@ -25,5 +25,5 @@ class Centre:
     lists: Path
     allow_demo_keys: bool
     clock: Clock
-    new_ticket_id: Callable[[], bytes]
+    new_short_code: Callable[[], str]
     rights_changed: Callable[[], None]

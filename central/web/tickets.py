@@ -8,11 +8,13 @@ import msgspec
 from aiohttp import web
 from sqlalchemy import Connection, select
 
+from admission.short_codes import grouped
 from central.counting import HELD
 from central.images import code_png, code_svg
 from central.imports.fields import FieldError, Times
 from central.imports.kinds import MAX_QUANTITY
 from central.issuing import (
+    Naming,
     Order,
     SaleConflictError,
     SoldTicket,
@@ -65,11 +67,11 @@ class TicketRoutes:
     async def _sell(self, request: web.Request) -> web.Response:
         order = self._order(await read_json(request, SaleRequest))
         idempotency_key = request.headers.get("Idempotency-Key", "")
-        new_id = self._centre.new_ticket_id
-        sale_id = sale_id_of(idempotency_key or new_id().hex())
+        naming = Naming(self._centre.new_short_code, self._centre.keys.hash_key)
+        sale_id = sale_id_of(idempotency_key or self._centre.new_short_code())
 
         def work(connection: Connection) -> list[SoldTicket]:
-            return sell(connection, order, sale_id, self._centre.clock() // 1000, new_id)
+            return sell(connection, order, sale_id, self._centre.clock() // 1000, naming)
 
         try:
             sold = await self._centre.store.run(work)
@@ -100,6 +102,7 @@ class TicketRoutes:
             "valid_until_s": ticket.validity.until_s,
             "issued_s": ticket.validity.issued_s,
             "code": ticket.code(self._centre.keys.issuer),
+            "short_code": None if ticket.short_code is None else grouped(ticket.short_code),
         }
 
     async def _show(self, request: web.Request) -> web.Response:

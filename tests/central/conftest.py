@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from admission.short_codes import short_code
 from central.settings import HttpTable
 from central.store import Store, open_store
 from central.web.centre import Centre
@@ -50,7 +51,7 @@ def world(store: Store, tmp_path: Path) -> World:
         lists=tmp_path / "lists",
         allow_demo_keys=False,
         clock=lambda: NOW_MS,
-        new_ticket_id=lambda: next(ids).to_bytes(12),
+        new_short_code=lambda: short_code(next(ids)),
         rights_changed=lambda: changes.append("rights"),
     )
     return World(centre, changes)

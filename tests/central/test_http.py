@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -11,14 +12,17 @@ import numpy as np
 import pytest
 import zxingcpp
 from aiohttp.test_utils import TestClient, TestServer
+from sqlalchemy import update
 
-from admission.codes import CodeBook, CreditCode, IssuerKey, KeyUse, TicketCode, parse, subject_key
+from admission.codes import CodeBook, CreditCode, IssuerKey, KeyUse, ShortCode, TicketCode, parse, subject_key
 from admission.reasons import Reason
 from admission.tickets import Basis, Outcome
 from central.images import code_png
 from central.ingest import ingest
 from central.reconcile import fold
+from central.schema import sold_tickets
 from central.settings import HttpTable
+from central.store import Store
 from central.web.server import make_app
 from sync.protocol import Health, Presence, Stream, encode_json
 from tests.central.conftest import Client, World
@@ -64,6 +68,25 @@ async def test_sold_code_is_what_the_gate_reads(shop: Client, world: World) -> N
     assert (code.validity.from_s, code.validity.until_s) == (1781884800, 1782057600)
     assert code.validity.issued_s == NOW_MS // 1000
     assert world.changes == ["rights", "rights"]
+
+
+async def test_short_code_of_a_sold_ticket_names_that_ticket(shop: Client) -> None:
+    """Typed or scanned, it is one right; what is shown again later is the same code."""
+    _, answer = await sell(shop, "order-1")
+    for ticket in answer["tickets"]:
+        credential = parse(ticket["short_code"].encode(), replace(BOOK, hash_key=KEYS.hash_key))
+        assert isinstance(credential, ShortCode)
+        assert credential.key.hex() == ticket["key"]
+    assert (await sell(shop, "order-1"))[1] == answer
+
+
+async def test_ticket_from_before_there_were_short_codes_has_none(shop: Client, store: Store) -> None:
+    """It is shown as it was sold."""
+    _, answer = await sell(shop, "order-1")
+    await store.run(lambda connection: connection.execute(update(sold_tickets).values(short_code=None)))
+    again = (await sell(shop, "order-1"))[1]
+    assert [ticket["short_code"] for ticket in again["tickets"]] == [None, None]
+    assert [ticket["code"] for ticket in again["tickets"]] == [ticket["code"] for ticket in answer["tickets"]]
 
 
 async def test_sale_with_the_same_key_is_the_same_sale(shop: Client) -> None:

@@ -62,7 +62,7 @@ def test_centre_serves_what_is_documented_and_nothing_else(tmp_path: Path) -> No
         lists=tmp_path,
         allow_demo_keys=False,
         clock=lambda: 0,
-        new_ticket_id=lambda: b"",
+        new_short_code=lambda: "",
         rights_changed=lambda: None,
     )
     try:

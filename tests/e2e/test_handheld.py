@@ -12,6 +12,7 @@ import pytest
 import zxingcpp
 from playwright.async_api import Page, async_playwright, expect
 
+from admission.short_codes import grouped, short_code
 from tests.faults.box import Box, running, ticket_code
 from tests.support.waiting import until_asked
 
@@ -110,6 +111,19 @@ async def test_a_referral_is_confirmed(box: Box) -> None:
         await page.locator("#codes button[data-code=order_checked]").click()
         await shows(page, "ADMIT")
         await expect(page.locator("#why")).to_contain_text("Let in by staff")
+
+
+async def test_a_mistyped_short_code_is_asked_for_again(box: Box) -> None:
+    """One wrong character is found at once; the right code is looked up, which here needs a list."""
+    code = grouped(short_code(20_261_127))
+    async with phone() as page:
+        await enter(page, box)
+        await typed(page, code.replace(code[5], "Z" if code[5] != "Z" else "Y", 1))
+        await shows(page, "DENY")
+        await expect(page.locator("#word")).to_contain_text("enter it again")
+        await typed(page, code.lower())
+        await shows(page, "REFER")
+        await expect(page.locator("#why")).to_contain_text("no list")
 
 
 async def test_the_camera_reads_a_code(box: Box, tmp_path: Path) -> None:
