@@ -8,7 +8,6 @@ box is timed by bench/refund.py.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import secrets
@@ -30,6 +29,7 @@ from admission.decision import decide
 from admission.facts import Attempt
 from admission.keys import SigningKey, new_signing_key
 from admission.tickets import Outcome, TicketStatus
+from bench._lists import LIST_REVISION, sha256, write_list
 from config.policy_file import load_policy
 from demo.processes import run_until_done
 from demo.world import PROJECT, SITE_ID
@@ -55,7 +55,6 @@ SCAN_EVERY_S = 0.004
 IDLE_S = 4.0
 ROUNDS = 5
 """So often each is done: the worst one in a hundred decisions is to be seen, and not only chance."""
-LIST_REVISION = 1
 POLICY = load_policy(PROJECT / "config" / "policies" / "default.toml")
 SERVER = """
 import asyncio, sys
@@ -113,8 +112,8 @@ async def measure(folder: Path) -> dict[str, Any]:
     """Return decision times idle, beside changes and beside a new list, with their ratios."""
     key = new_signing_key(Ed25519PrivateKey.generate(), demo=True)
     ids = [secrets.token_bytes(16) for _ in range(TICKETS)]
-    await asyncio.to_thread(_write_list, folder / "small", ids[:1000], 1)
-    await asyncio.to_thread(_write_list, folder / "large", ids, 2)
+    await asyncio.to_thread(write_list, folder / "small", ids[:1000], 1)
+    await asyncio.to_thread(write_list, folder / "large", ids, 2)
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-c", SERVER, str(folder / "large"), stdout=asyncio.subprocess.PIPE
     )
@@ -137,7 +136,7 @@ async def _measure(
     store = Store(database, shelf, box_id="B1", site_id=SITE_ID, new_id=lambda: secrets.token_bytes(16))
     await overlay.load()
     await asyncio.to_thread((folder / "small").rename, part := shelf.new_part())
-    await shelf.install(part, 1, await asyncio.to_thread(_sha256, part))
+    await shelf.install(part, 1, await asyncio.to_thread(sha256, part))
     keys = {key.key_id: key.public.key}
     fetcher = Fetcher(url)
     feed = ChangeFeed(overlay, fetcher.get, SITE_ID, keys.get, lambda: 0.0)
@@ -252,37 +251,12 @@ def _renew(path: Path, version: int, key: SigningKey) -> bytes:
         site_id=SITE_ID,
         version=version,
         as_of_s=1,
-        sha256=_sha256(path),
+        sha256=sha256(path),
         size_bytes=path.stat().st_size,
         path="/list",
         revision=LIST_REVISION,
     )
     return encode_manifest(manifest, key)
-
-
-def _write_list(path: Path, ids: list[bytes], version: int) -> None:
-    """Write a list of many-entry tickets, sorted as the centre sorts them."""
-    with closing(sqlite3.connect(path)) as sql:
-        sql.executescript(f"""
-            PRAGMA journal_mode = OFF; PRAGMA user_version = {LIST_FORMAT};
-            CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-            CREATE TABLE watermarks (box_id TEXT PRIMARY KEY, seq_no INTEGER) WITHOUT ROWID;
-            CREATE TABLE products (code TEXT PRIMARY KEY, name_zh, name_en, site_ids, terms) WITHOUT ROWID;
-            CREATE TABLE ticket_counters (key BLOB, counter, used, PRIMARY KEY (key, counter)) WITHOUT ROWID;
-            CREATE TABLE tickets (key BLOB PRIMARY KEY, product, quantity, refunded, used, valid_from_s,
-                valid_until_s, status, revision) WITHOUT ROWID;
-        """)
-        meta = {"site_id": SITE_ID, "version": version, "as_of_s": 1, "revision": LIST_REVISION}
-        sql.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-        sql.execute("INSERT INTO products VALUES ('DAY1', 'DAY1', 'DAY1', ?, '')", (json.dumps([SITE_ID]),))
-        rows = ((name, "DAY1", 1000, 0, 0, 0, 1 << 40, "valid", 1) for name in sorted(ids))
-        sql.executemany("INSERT INTO tickets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        sql.commit()
-
-
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _summary(times: Sequence[float]) -> dict[str, float]:

@@ -15,11 +15,12 @@ class BackOfficeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sold:
-    """A ticket of the centre: its id, the key that lists and uses know, and the code to show."""
+    """A ticket of the centre: its id, the key that lists and uses know, the code to show and the one to type."""
 
     ticket_id: str
     key: str
     code: str
+    short_code: str
 
 
 class BackOffice:
@@ -45,7 +46,10 @@ class BackOffice:
         """Sell `count` tickets; dates are local days, the last one inclusive."""
         order = {"product": product, "valid_from": valid_from, "valid_until": valid_until, "count": count}
         answer = await self._post("/v1/tickets", order)
-        return [Sold(ticket["ticket_id"], ticket["key"], ticket["code"]) for ticket in answer["tickets"]]
+        return [
+            Sold(ticket["ticket_id"], ticket["key"], ticket["code"], ticket["short_code"])
+            for ticket in answer["tickets"]
+        ]
 
     async def refund(self, sold: Sold) -> None:
         """Refund the whole ticket."""

@@ -67,6 +67,8 @@ class Casting:
         makers: dict[str, Callable[[int], Awaitable[list[Story]]]] = {
             "valid": self._valid,
             "used": self._used,
+            "short": self._short,
+            "mistyped": self._mistyped,
             "copy": self._copy,
             "copy_elsewhere": self._copy_elsewhere,
             "forged": self._forged,
@@ -102,6 +104,20 @@ class Casting:
             )
             for sold in await self._sell(count)
         ]
+
+    async def _short(self, count: int) -> list[Story]:
+        """Whoever came in by the short code does not come in by the other one again."""
+        return [
+            (
+                _admit("short", sold.short_code, sold.key),
+                Visit("already_used", sold.code, "DENY", "ALREADY_USED", sold.key),
+            )
+            for sold in await self._sell(count)
+        ]
+
+    async def _mistyped(self, count: int) -> list[Story]:
+        codes = [sold.short_code for sold in await self._sell(count)]
+        return [(Visit("mistyped", _swapped(code), "DENY", "MISTYPED"),) for code in codes]
 
     async def _copy(self, count: int) -> list[Story]:
         return [
@@ -212,6 +228,12 @@ class Casting:
         raw = bytearray(base45.decode(code.encode()[len(PREFIX) :]))
         raw[self._rng.randrange(24, 40)] ^= 1
         return (PREFIX + base45.encode(bytes(raw))).decode("ascii")
+
+
+def _swapped(code: str) -> str:
+    """Return the short code with two neighbours that have changed places."""
+    place = next(n for n in range(12) if "-" not in code[n : n + 2] and code[n] != code[n + 1])
+    return code[:place] + code[place + 1] + code[place] + code[place + 2 :]
 
 
 def line_up(

@@ -13,6 +13,8 @@ from demo.cast import Casting, Guest, Story, Visit
 STORIES = {
     "valid": 12,
     "used": 1,
+    "short": 1,
+    "mistyped": 1,
     "copy": 1,
     "copy_elsewhere": 3,
     "forged": 1,

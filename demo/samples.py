@@ -13,6 +13,7 @@ from demo.world import World
 
 KINDS = {
     "valid": ("一日票", "Day ticket", "请通行；过闸后再出示：已使用", "admitted; after a passage: already used"),
+    "short": ("短码（手输）", "Short code, to type", "请通行", "admitted"),
     "external": ("平台订单码（已导入）", "Online order, imported", "请通行", "admitted"),
     "member": ("守信人群首次免票", "Trusted group, first visit", "免票；第二次请购票", "free; the second visit is not"),
     "credit": ("信用额度：先游后付", "Credit line: pay later", "前两次放行；第三次超额", "two visits; then denied"),

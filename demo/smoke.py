@@ -158,7 +158,8 @@ async def _until_agreed(world: World) -> None:
 
 
 def _is_confirmed(state: dict[str, Any] | None) -> bool:
-    return bool(state and state["box"]["link_up"] and state["box"]["backlog"] == 0)
+    box = state["box"] if state else {}
+    return bool(box and box["link_up"] and box["backlog"] == box["diary_backlog"] == 0)
 
 
 def _append(script: Path, lines: list[str]) -> None:

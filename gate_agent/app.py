@@ -234,7 +234,9 @@ class App:
                 await asyncio.gather(*(gate.lane.drain() for gate in self._gates.values()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
-                while self._link.is_up and await self._outbox.backlog():
+                while self._link.is_up and (
+                    await self._outbox.backlog() or await self._outbox.diary_backlog()
+                ):
                     await asyncio.sleep(0.05)
         self._link.leave()
 
@@ -355,6 +357,7 @@ class App:
             link_is_up=lambda: self._link.is_up,
             link_problems=lambda: self._link.problems,
             backlog=self._outbox.backlog,
+            diary_backlog=self._outbox.diary_backlog,
             clock=self._clock,
             neighbourhood=self._neighbourhood,
         )

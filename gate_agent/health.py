@@ -85,6 +85,7 @@ class BoxView:
     link_is_up: Callable[[], bool]
     link_problems: Callable[[], list[str]]
     backlog: Callable[[], Awaitable[int]]
+    diary_backlog: Callable[[], Awaitable[int]]
     clock: Clock
     neighbourhood: Callable[[], Neighbourhood | None] = lambda: None
     """None where the box has no site broker."""
@@ -126,6 +127,7 @@ class BoxView:
                 "list_version": info.version if info else 0,
                 "list_age_s": self.list_age_s(),
                 "backlog": await self.backlog(),
+                "diary_backlog": await self.diary_backlog(),
                 "problems": self.problems(),
             },
             "lanes": [_lane_state(lane_id, post) for lane_id, post in self.posts.items()],

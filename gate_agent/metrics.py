@@ -49,7 +49,12 @@ class _Given(Collector):
 
 async def scrape(view: BoxView, sources: MetricSources) -> bytes:
     """Return all metrics in Prometheus' text format."""
-    families = [*_box(view, await view.backlog()), *_store(sources), *_lanes(view), *_cameras(view)]
+    families = [
+        *_box(view, await view.backlog(), await view.diary_backlog()),
+        *_store(sources),
+        *_lanes(view),
+        *_cameras(view),
+    ]
     registry = CollectorRegistry()
     registry.register(_Given(families))
     ProcessCollector(registry=registry)
@@ -62,7 +67,7 @@ def _gauge(
     return GaugeMetricFamily(name, help_text, value=value, labels=None if value is not None else labels)
 
 
-def _box(view: BoxView, backlog: int) -> Iterator[Metric]:
+def _box(view: BoxView, backlog: int, diary_backlog: int) -> Iterator[Metric]:
     build = _gauge("gate_build_info", "The release that runs here.", labels=("version",))
     build.add_metric([metadata.version("scenic-gate")], 1)
     yield build
@@ -72,6 +77,7 @@ def _box(view: BoxView, backlog: int) -> Iterator[Metric]:
         "gate_list_age_seconds", "Time since the moment up to which all tickets are known.", view.list_age_s()
     )
     yield _gauge("gate_outbox_entries", "Ledger entries that the centre has not confirmed.", backlog)
+    yield _gauge("gate_outbox_refusals", "Diary rows that the centre has not confirmed.", diary_backlog)
     yield _gauge("gate_problems", "How many things are wrong; /healthz names them.", len(view.problems()))
     yield from _links(view)
 

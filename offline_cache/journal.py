@@ -79,6 +79,10 @@ class Outbox:
         """Return how many ledger entries the centre has not confirmed."""
         return await self._database.read_beside(lambda sql: head(sql)[0] - read_confirmed(sql).seq_no)
 
+    async def diary_backlog(self) -> int:
+        """Return how many diary rows the centre has not confirmed; some of them may be gone."""
+        return await self._database.read_beside(_diary_backlog)
+
     async def ledger_after(self, seq_no: int, limit: int) -> Tail:
         """Return up to `limit` ledger entries that follow `seq_no`."""
         return await self._database.read_beside(lambda sql: _ledger_after(sql, seq_no, limit))
@@ -125,6 +129,11 @@ def read_confirmed(sql: sqlite3.Connection) -> Confirmed:
         int(get_state(sql, "confirmed_seq_no") or 0),
         int(get_state(sql, "confirmed_diary_number") or 0),
     )
+
+
+def _diary_backlog(sql: sqlite3.Connection) -> int:
+    last = sql.execute("SELECT seq FROM sqlite_sequence WHERE name = 'diary'").fetchone()
+    return max(0, (last[0] if last else 0) - read_confirmed(sql).diary_number)
 
 
 def _ledger_head(sql: sqlite3.Connection) -> Head:

@@ -74,7 +74,7 @@ class Uplink:
         self._awake = asyncio.Event()
         self._confirmed = self._sent = 0
         self._diary_confirmed = self._diary_sent = 0
-        self._resend_at_s = 0.0
+        self._ledger_due_s = self._diary_due_s = 0.0
         self.problem = ""
 
     def wake(self) -> None:
@@ -109,23 +109,23 @@ class Uplink:
             await self._wait()
 
     def _look_at_the_clock(self) -> None:
-        """Take what was sent as lost when its receipt is overdue, however busy the gate is meanwhile."""
-        is_on_its_way = self._sent > self._confirmed or self._diary_sent > self._diary_confirmed
-        if not is_on_its_way or asyncio.get_running_loop().time() >= self._resend_at_s:
-            self._take_back()
-            self._put_off_resending()
+        """Take what was sent as lost when its receipt is overdue: each stream by itself, however busy the other is."""
+        now_s = asyncio.get_running_loop().time()
+        if self._sent <= self._confirmed or now_s >= self._ledger_due_s:
+            self._sent = self._confirmed
+            self._ledger_due_s = now_s + RESEND_S
+        if self._diary_sent <= self._diary_confirmed or now_s >= self._diary_due_s:
+            self._diary_sent = self._diary_confirmed
+            self._diary_due_s = now_s + RESEND_S
 
     def _take_back(self) -> None:
         self._sent = self._confirmed
         self._diary_sent = self._diary_confirmed
 
-    def _put_off_resending(self) -> None:
-        self._resend_at_s = asyncio.get_running_loop().time() + RESEND_S
-
     async def _wait(self) -> None:
         """Wait for something to do, at most until a receipt is overdue."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(self._resend_at_s):
+            async with asyncio.timeout_at(min(self._ledger_due_s, self._diary_due_s)):
                 await self._awake.wait()
 
     async def _apply(self, receipt: Receipt) -> None:
@@ -139,8 +139,8 @@ class Uplink:
         self.problem = ""
         if receipt.seq_no < self._confirmed:
             self._sent = receipt.seq_no  # the centre lost what it had confirmed: the tail is open again
-        elif receipt.seq_no > self._confirmed or receipt.diary_number > self._diary_confirmed:
-            self._put_off_resending()
+        elif receipt.seq_no > self._confirmed:
+            self._ledger_due_s = asyncio.get_running_loop().time() + RESEND_S
         self._confirmed = receipt.seq_no
         self._sent = max(self._sent, self._confirmed)
         if receipt.diary_number > self._diary_confirmed:

@@ -88,6 +88,7 @@ async def opened_handheld(folder: Path) -> AsyncIterator[Handheld]:
             link_is_up=lambda: True,
             link_problems=list,
             backlog=gate.box.outbox.backlog,
+            diary_backlog=gate.box.outbox.diary_backlog,
             clock=gate.clock,
         )
         doors = Doors("127.0.0.1", 0, "the box's own token", Roster((LI, WANG)))

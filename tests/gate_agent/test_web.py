@@ -95,6 +95,7 @@ async def opened_site(
             link_is_up=lambda: True,
             link_problems=lambda: problems,
             backlog=gate.box.outbox.backlog,
+            diary_backlog=gate.box.outbox.diary_backlog,
             clock=gate.clock,
             neighbourhood=neighbourhood,
         )
@@ -298,6 +299,7 @@ async def test_state_is_the_whole_picture(site: Site) -> None:
         "list_version": 7,
         "list_age_s": 3600,
         "backlog": 2,
+        "diary_backlog": 0,
         "problems": [],
     }
     with_camera, without = state["lanes"]

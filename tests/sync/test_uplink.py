@@ -31,7 +31,7 @@ from sync.uplink import BATCH_ENTRIES, WINDOW_ENTRIES, Uplink
 from tests.admission.makers import NOW_MS, signing_key
 from tests.central.world import Box as Registered
 from tests.central.world import register
-from tests.support.waiting import until
+from tests.support.waiting import until, until_asked
 
 KEY = signing_key(9)
 TOPICS = BoxTopics("fairy", "box-1")
@@ -189,6 +189,31 @@ async def test_loss_is_noticed_on_a_busy_day(line: Line, monkeypatch: pytest.Mon
         assert asyncio.get_running_loop().time() < end_s, "entry 1 was not sent again"
         await line.record(1)
         await asyncio.sleep(0.01)
+
+
+async def test_lost_refusals_are_sent_again_while_the_ledger_gets_on(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Receipts for one stream say nothing of the other: a busy gate's refusals do not wait for a quiet one."""
+    monkeypatch.setattr(uplink_module, "RESEND_S", 0.3)
+    await line.record(0, refusals=1)
+    await line.sent(1)
+    end_s = asyncio.get_running_loop().time() + 5
+    number = 0
+    while len(line.numbers(Stream.DIARY)) < 2:
+        assert asyncio.get_running_loop().time() < end_s, "the refusal was not sent again"
+        number += 1
+        await line.record(1)
+        await until(lambda n=number: (n, 1) in line.numbers(), f"entry {number}")  # type: ignore[misc]
+        await line.receipt(number)
+        await line.confirmed(number)
+    assert await line.outbox.diary_backlog() == 1
+    await line.receipt(number, diary_number=1)
+    await until_asked(lambda: _is_told(line), "the refusal")
+
+
+async def _is_told(line: Line) -> bool:
+    return await line.outbox.diary_backlog() == 0
 
 
 async def test_progress_puts_resending_off(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
