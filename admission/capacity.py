@@ -13,7 +13,7 @@ The sum of what is known to be in and of all that boxes may still spend never ex
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from admission.reasons import Reason
@@ -79,7 +79,8 @@ class Share:
     """What a box may let in beyond its ledger entry `after_seq_no`, on the local day that began at `day_start_ms`.
 
     `inside` is how many more may be in, entries less exits; `today` how many more may enter. The highest `number`
-    holds.
+    holds. On a later day that begins with no word from the centre, `next_inside` and `next_today` hold instead, for
+    what the box sees on that day.
     """
 
     number: int
@@ -87,6 +88,14 @@ class Share:
     today: int
     after_seq_no: int
     day_start_ms: int
+    next_inside: int = 0
+    next_today: int = 0
+
+    def on(self, day_start_ms: int) -> Share:
+        """Return the share as it is on the local day that began then."""
+        if day_start_ms <= self.day_start_ms:
+            return self
+        return replace(self, inside=self.next_inside, today=self.next_today, day_start_ms=day_start_ms)
 
     def left(self, moved: Movement) -> Headcount:
         """Return what is left when the box has seen `moved` since; below zero after more than was granted."""
@@ -95,7 +104,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """Persons who entered and left through one box's lanes since a ledger entry; uses given back do not count."""
+    """Persons who entered and left through one box's lanes since a ledger entry; uses given back do not count.
+
+    Whoever comes back on the same ticket undoes the leaving and is no further entry of the day.
+    """
 
     entered: int = 0
     left: int = 0

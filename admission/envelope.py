@@ -31,6 +31,7 @@ class Context(Enum):
     LIST = b"scenic-gate/list/1"
     LEDGER = b"scenic-gate/ledger/1"
     SIDE = b"scenic-gate/side/1"
+    CAPACITY = b"scenic-gate/capacity/1"
 
 
 class EnvelopeError(ValueError):

@@ -84,8 +84,14 @@ class Overridden(msgspec.Struct, frozen=True, array_like=True, tag=5):
     code: OverrideCode
 
 
+class ShareTaken(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """From here on the box lets in by its share of the capacity with this number, and by no other."""
+
+    number: int
+
+
 _T = TypeVar("_T")
-LedgerEvent = EpochOpened | Admitted | Resumed | Closed | Incident | Overridden
+LedgerEvent = EpochOpened | Admitted | Resumed | Closed | Incident | Overridden | ShareTaken
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):

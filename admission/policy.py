@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import assert_never
 
+from admission.capacity import CapacityLimits
 from admission.terms import Proof
 from admission.tickets import Basis
 
@@ -158,6 +159,8 @@ class Policy:
     resume_within_s: int
     override_within_s: int = 120
     benefits: tuple[Benefit, ...] = ()
+    capacities: Mapping[str, CapacityLimits] = field(default_factory=dict)
+    """The approved capacity of each site that has one."""
 
     def above(self, site: Site) -> frozenset[str]:
         """Return the ids of the sites that `site` belongs to, at any distance."""

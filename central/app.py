@@ -13,6 +13,7 @@ from aiohttp import web
 
 from admission.short_codes import SHORT_CODES, short_code
 from central.announcing import Announcer
+from central.capacity import Allotting
 from central.clock import wall_clock_ms
 from central.intake import Folding, Intake
 from central.publishing import Publisher
@@ -53,6 +54,8 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
     )
     announcer = Announcer(store, loaded.keys.lists, wall_clock_ms, publish)
 
+    allotting = Allotting(store, loaded.keys.lists, loaded.policy, wall_clock_ms, publish)
+
     def rights_changed() -> None:
         announcer.wake()
         publisher.rights_changed()
@@ -60,6 +63,7 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
     def link_is_up() -> None:
         publisher.link_is_up()
         announcer.wake()
+        allotting.link_is_up()
 
     folding = Folding(store, loaded.policy, publisher.uses_folded)
     intake = Intake(store, wall_clock_ms, publish, folding.rows_stored)
@@ -83,6 +87,7 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(publisher.run())
         tasks.create_task(announcer.run())
+        tasks.create_task(allotting.run())
         tasks.create_task(folding.run())
         tasks.create_task(intake.run())
         tasks.create_task(link.run())

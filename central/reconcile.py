@@ -20,6 +20,7 @@ from admission.events import (
     Incident,
     Overridden,
     Resumed,
+    ShareTaken,
 )
 from admission.policy import Policy
 from admission.terms import read_terms
@@ -38,12 +39,14 @@ from central.schema import (
     overrides,
     products,
     resumptions,
+    taken_shares,
     tickets,
     uses,
 )
 from central.sql import chunks, insert_new, rows_by_key
 
 FORK = "fork"
+_FOLDED = (uses, closings, resumptions, overrides, taken_shares, conflicts, charges, fold_positions)
 _ROWS_PER_FOLD = 2000
 
 
@@ -62,7 +65,7 @@ def fold(connection: Connection, policy: Policy) -> int:
 
 def forget(connection: Connection) -> None:
     """Delete everything that was folded, so that it can be folded again from the raw rows."""
-    for table in (uses, closings, resumptions, overrides, conflicts, charges, fold_positions):
+    for table in _FOLDED:
         connection.execute(delete(table))
     connection.execute(delete(incidents).where(incidents.c.kind != FORK))
 
@@ -145,6 +148,8 @@ def _records(row: Row[Any], entry: Entry) -> Iterator[tuple[Table, dict[str, Any
         case Overridden() as act:
             said = {**msgspec.structs.asdict(act), "code": act.code.value}
             yield overrides, {**said, **where}
+        case ShareTaken(number):
+            yield taken_shares, {"box_id": row.box_id, "seq_no": row.seq_no, "number": number}
         case EpochOpened():
             return
         case _:

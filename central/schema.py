@@ -231,7 +231,9 @@ uses = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("list_version", BigInteger, nullable=False),
     Column("policy_version", Text, nullable=False),
+    Column("granted_by", Text, nullable=False, server_default=""),
     Index("uses_key", "key"),
+    Index("uses_box", "box_id", "seq_no"),
     Index("uses_at", "at_ms"),
 )
 
@@ -298,6 +300,31 @@ charges = Table(
     Column("admission_id", Bytes, primary_key=True),
     Column("key", Bytes(16), nullable=False),
     Column("fare_fen", BigInteger, nullable=False),
+)
+
+taken_shares = Table(
+    "taken_shares",
+    metadata,
+    Column("box_id", String(64), primary_key=True),
+    Column("seq_no", BigInteger, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
+# Given to the boxes: not folded.
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("box_id", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("site_id", String(64), nullable=False),
+    Column("inside", BigInteger, nullable=False),
+    Column("today", BigInteger, nullable=False),
+    Column("after_seq_no", BigInteger, nullable=False),
+    Column("day_start_ms", BigInteger, nullable=False),
+    Column("next_inside", BigInteger, nullable=False),
+    Column("next_today", BigInteger, nullable=False),
+    comment="What boxes may let in by their share of the capacity; the newest taken and what came after it.",
 )
 
 # Lists as they were built.

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from admission.capacity import CapacityLimits
 from admission.policy import (
     Benefit,
     CreditLimits,
@@ -93,6 +94,18 @@ class BenefitTable(msgspec.Struct, frozen=True, kw_only=True):
     """What is taken off an admission on credit."""
 
 
+class CapacityTable(msgspec.Struct, frozen=True, kw_only=True):
+    """The approved capacity of a site (最大承载量)."""
+
+    site: str
+    max_inside: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many may be in at one moment; needs exit lanes, or the count only grows."""
+    max_per_day: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many may come on one local day."""
+    percents: tuple[int, int, int] = (80, 90, 95)
+    """From where on it is yellow, orange and red; at red reservations still enter and walk-ups do not."""
+
+
 class CreditTable(msgspec.Struct, frozen=True, kw_only=True):
     """Floor limits for credit while the centre is not asked."""
 
@@ -130,6 +143,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     sites: tuple[SiteTable, ...]
     free_visits: tuple[FreeVisitTable, ...] = ()
     benefits: tuple[BenefitTable, ...] = ()
+    capacities: tuple[CapacityTable, ...] = ()
     credit: CreditTable
     offline: OfflineTable
 
@@ -152,6 +166,7 @@ def read_policy(text: str) -> Policy:
         *_order_problems(document),
         *_free_visit_problems(document),
         *_benefit_problems(document),
+        *_capacity_problems(document),
         *_exposure_problems(document.credit),
     )
     if problems:
@@ -172,6 +187,10 @@ def read_policy(text: str) -> Policy:
         resume_within_s=document.resume_within_s,
         override_within_s=document.override_within_s,
         benefits=tuple(_benefit(table) for table in document.benefits),
+        capacities={
+            table.site: CapacityLimits(table.max_inside, table.max_per_day, table.percents)
+            for table in document.capacities
+        },
     )
 
 
@@ -274,6 +293,20 @@ def _where_problems(where: str, table: FreeVisitTable | BenefitTable, document: 
         problems.append(f"{where}.last_day: {table.last_day} lies before first_day {table.first_day}")
     if table.last_day == dt.date.max:
         problems.append(f"{where}.last_day: {table.last_day} has no day after it")
+    return problems
+
+
+def _capacity_problems(document: PolicyDocument) -> list[str]:
+    problems = _twice("capacities", [table.site for table in document.capacities])
+    known = {site.id for site in document.sites}
+    for number, table in enumerate(document.capacities):
+        where = f"capacities[{number}]"
+        if table.site not in known:
+            problems.append(f"{where}.site: no site is called {table.site!r}")
+        if table.max_inside is None and table.max_per_day is None:
+            problems.append(f"{where}: limits nothing; set max_inside or max_per_day")
+        if not 0 < table.percents[0] <= table.percents[1] <= table.percents[2] <= 100:
+            problems.append(f"{where}.percents: {list(table.percents)} do not rise from above 0 to 100")
     return problems
 
 

@@ -49,6 +49,7 @@ from gate_agent.turnstiles.tcp import TcpTurnstile
 from gate_agent.watchdog import Signs, Watchdog
 from gate_agent.web.server import Doors, WebServer
 from offline_cache import retention
+from offline_cache.capacity import CapacityMemory
 from offline_cache.database import Database
 from offline_cache.journal import Outbox
 from offline_cache.lists import ListShelf
@@ -59,7 +60,8 @@ from scanner.camera import Camera, CameraSettings, CameraState
 from scanner.decoder import CascadeDecoder
 from scanner.presentation import Presentation
 from scanner.sources import CameraSource
-from sync.centre_link import BoxIdentity, CentreLink
+from sync.capacity import CapacityFeed
+from sync.centre_link import BoxIdentity, CentreLink, Feeds
 from sync.changes import ChangeFeed
 from sync.downlink import Downlink
 from sync.fetch import Fetcher
@@ -280,8 +282,16 @@ class App:
             ),
             identity,
             self._outbox,
-            Downlink(self._shelf, fetcher.fetch, settings.site_id, keys.get, _random),
-            ChangeFeed(self._overlay, fetcher.get, settings.site_id, keys.get, _random),
+            Feeds(
+                Downlink(self._shelf, fetcher.fetch, settings.site_id, keys.get, _random),
+                ChangeFeed(self._overlay, fetcher.get, settings.site_id, keys.get, _random),
+                CapacityFeed(
+                    CapacityMemory(self._database, settings.box_id),
+                    identity.topics,
+                    keys.get,
+                    self._clock.wall_ms,
+                ),
+            ),
             self._health,
             self._clock.wall_ms,
             _random,

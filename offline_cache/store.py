@@ -12,6 +12,7 @@ from admission.codes import Credential, CreditCode, Rejected, TicketCode
 from admission.events import Admitted, Closed, EpochOpened, Incident, Overridden, Resumed
 from admission.facts import Attempt, Exposure, Facts
 from admission.tickets import Basis, Closing, History, Outcome, Risk, Use
+from offline_cache.capacity import capacity_facts, note_closing, note_use
 from offline_cache.database import Database
 from offline_cache.journal import append, get_state, note_refusal, set_state
 from offline_cache.lists import ListShelf
@@ -103,6 +104,7 @@ class Store:
                 box_id=self._box_id,
                 lane=attempt.lane,
                 is_key_withdrawn=is_withdrawn(sql, credential.key_id),
+                capacity=capacity_facts(sql, self._box_id, attempt.day_start_ms),
             )
         ticket, history = find_ticket(sql, current, credential.key, history)
         return Facts(
@@ -116,6 +118,7 @@ class Store:
             box_id=self._box_id,
             lane=attempt.lane,
             is_key_withdrawn=isinstance(credential, TicketCode) and is_withdrawn(sql, credential.key_id),
+            capacity=capacity_facts(sql, self._box_id, attempt.day_start_ms),
         )
 
     def _exposure(self, sql: sqlite3.Connection, since_ms: int) -> Exposure:
@@ -152,6 +155,7 @@ class Store:
             granted_by=decision.granted_by,
         )
         seq_no = append(sql, attempt.at_ms, event).seq_no
+        note_use(sql, self._box_id, attempt.day_start_ms, spend.basis, spend.quantity)
         insert_use(sql, self._box_id, seq_no, attempt.at_ms, event)
         sql.execute("INSERT INTO open_admissions VALUES (?)", (admission_id,))
         if (act := decision.act) is not None:
@@ -168,15 +172,15 @@ class Store:
 
     def _close(self, sql: sqlite3.Connection, admission_id: bytes, outcome: Outcome, at_ms: int) -> None:
         sql.execute("DELETE FROM open_admissions WHERE admission_id = ?", (admission_id,))
-        known = sql.execute(
-            "SELECT 1 FROM closings WHERE admission_id = ? AND outcome = ?", (admission_id, outcome)
-        ).fetchone()
-        if known is None:
+        rows = sql.execute("SELECT outcome FROM closings WHERE admission_id = ?", (admission_id,)).fetchall()
+        before = frozenset(Outcome(said) for (said,) in rows)
+        if outcome not in before:
             seq_no = append(sql, at_ms, Closed(admission_id, outcome)).seq_no
             sql.execute(
                 "INSERT INTO closings VALUES (?, ?, ?, ?, ?)",
                 (admission_id, outcome, self._box_id, seq_no, at_ms),
             )
+            note_closing(sql, admission_id, before)
 
 
 def _key(attempt: Attempt) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from admission.keys import SigningKey
+from sync.capacity import CapacityFeed
 from sync.changes import ChangeFeed
 from sync.downlink import Downlink
 from sync.mqtt import Broker, Message, MqttLink
@@ -27,6 +28,15 @@ class BoxIdentity:
     session: str
 
 
+@dataclass(frozen=True, slots=True)
+class Feeds:
+    """Who takes in what the centre says: lists, what has changed since, and shares of the capacity."""
+
+    lists: Downlink
+    changes: ChangeFeed
+    capacity: CapacityFeed
+
+
 class CentreLink:
     """The box's side of the conversation with the centre; works for ever, whether or not anyone answers."""
 
@@ -35,15 +45,13 @@ class CentreLink:
         broker: Broker,
         identity: BoxIdentity,
         outbox: Outbox,
-        downlink: Downlink,
-        changes: ChangeFeed,
+        feeds: Feeds,
         health: Callable[[], Awaitable[Health]],
         wall_ms: Callable[[], int],
         random: Callable[[], float],
     ) -> None:
         self._identity = identity
-        self._downlink = downlink
-        self._changes = changes
+        self._feeds = feeds
         self._health = health
         self._wall_ms = wall_ms
         self._due = asyncio.Event()
@@ -51,7 +59,13 @@ class CentreLink:
         topics = identity.topics
         self._mqtt = MqttLink(
             broker,
-            subscriptions=(topics.receipt, topics.manifest, topics.changes, topics.presence),
+            subscriptions=(
+                topics.receipt,
+                topics.manifest,
+                topics.changes,
+                topics.capacity,
+                topics.presence,
+            ),
             on_message=self._dispatch,
             on_up=self._on_up,
             random=random,
@@ -67,7 +81,8 @@ class CentreLink:
     @property
     def problems(self) -> list[str]:
         """What is wrong with the conversation, for people."""
-        parts = (self._uplink, self._downlink, self._changes)
+        feeds = self._feeds
+        parts = (self._uplink, feeds.lists, feeds.changes, feeds.capacity)
         found = [part.problem for part in parts if part.problem]
         if self.is_up and _now_s() - self._echoed_s > ECHO_WITHIN_S:
             found.append("the centre's broker does not pass on what this box says: check its access rules")
@@ -87,8 +102,9 @@ class CentreLink:
         """Converse until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._uplink.run())
-            tasks.create_task(self._downlink.run())
-            tasks.create_task(self._changes.run())
+            tasks.create_task(self._feeds.lists.run())
+            tasks.create_task(self._feeds.changes.run())
+            tasks.create_task(self._feeds.capacity.run())
             tasks.create_task(self._beat())
             tasks.create_task(self._mqtt.run())
 
@@ -102,7 +118,7 @@ class CentreLink:
         self._echoed_s = _now_s()
         self._due.set()
         self._uplink.restart()
-        self._changes.ask()
+        self._feeds.changes.ask()
 
     def _dispatch(self, topic: str, payload: bytes) -> None:
         if topic == self._identity.topics.receipt:
@@ -110,9 +126,11 @@ class CentreLink:
         elif topic == self._identity.topics.presence:
             self._hear_itself(payload)
         elif topic == self._identity.topics.manifest:
-            self._downlink.receive(payload)
+            self._feeds.lists.receive(payload)
         elif topic == self._identity.topics.changes:
-            self._changes.receive(payload)
+            self._feeds.changes.receive(payload)
+        elif topic == self._identity.topics.capacity:
+            self._feeds.capacity.receive(payload)
 
     async def _beat(self) -> None:
         """Publish the birth when the link comes up and the heartbeat while it is."""

@@ -15,6 +15,7 @@ from typing import Annotated, TypeVar
 import cbor2
 import msgspec
 
+from admission.capacity import CapacityLimits, Headcount, Share
 from admission.changes import ListChanges
 from admission.envelope import Context, KeyFinder, seal, unseal
 from admission.keys import SigningKey
@@ -72,6 +73,11 @@ class BoxTopics:
     def receipt(self) -> str:
         """Where the centre confirms what it has committed."""
         return f"{ROOT}/{self.site_id}/{self.box_id}/down/receipt"
+
+    @property
+    def capacity(self) -> str:
+        """Where the centre keeps the box's retained share of the capacity."""
+        return f"{ROOT}/{self.site_id}/{self.box_id}/down/capacity"
 
     def side(self, side: Side) -> str:
         """Return where the box speaks to its neighbours."""
@@ -229,6 +235,16 @@ class ListManifest(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
 
 
+class CapacityWord(msgspec.Struct, frozen=True, kw_only=True):
+    """How full a site is by the centre's count, its limits, and the box's share of the room that is left."""
+
+    site_id: str
+    box_id: str
+    limits: CapacityLimits
+    count: Headcount
+    share: Share
+
+
 _T = TypeVar("_T")
 
 
@@ -260,6 +276,16 @@ def encode_manifest(manifest: ListManifest, key: SigningKey) -> bytes:
 def decode_manifest(message: bytes, find_key: KeyFinder) -> ListManifest:
     """Return the manifest in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
     return _from_cbor(unseal(message, find_key, Context.LIST).payload, ListManifest)
+
+
+def encode_capacity(word: CapacityWord, key: SigningKey) -> bytes:
+    """Return `word` signed by the centre's list key."""
+    return seal(_to_cbor(word), key, Context.CAPACITY)
+
+
+def decode_capacity(message: bytes, find_key: KeyFinder) -> CapacityWord:
+    """Return the word in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
+    return _from_cbor(unseal(message, find_key, Context.CAPACITY).payload, CapacityWord)
 
 
 def encode_side(message: Head | Ask, key: SigningKey) -> bytes:

@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+from central.capacity import capacities
 from central.reports import Wanted, admissions, conflict_rows, override_rows, refusals
 from central.summary import summary
 from central.web.centre import Centre
@@ -17,7 +18,7 @@ _MAX_LIMIT = 10_000
 
 
 class ReportRoutes:
-    """The summary, and single admissions, refusals and conflicts."""
+    """The summary, single admissions, refusals and conflicts, and how full the sites are."""
 
     def __init__(self, centre: Centre) -> None:
         self._centre = centre
@@ -30,6 +31,7 @@ class ReportRoutes:
             web.get("/v1/refusals", self._refusals),
             web.get("/v1/conflicts", self._conflicts),
             web.get("/v1/overrides", self._overrides),
+            web.get("/v1/capacity", self._capacity),
         ]
 
     async def _summary(self, request: web.Request) -> web.Response:
@@ -57,6 +59,11 @@ class ReportRoutes:
         staff_id = request.query.get("staff")
         rows = await self._centre.store.read(lambda connection: override_rows(connection, staff_id, limit))
         return json_response({"overrides": rows})
+
+    async def _capacity(self, request: web.Request) -> web.Response:
+        centre = self._centre
+        sites = await centre.store.read(lambda found: capacities(found, centre.policy, centre.clock()))
+        return json_response({"sites": sites})
 
 
 def _wanted(request: web.Request) -> Wanted:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from admission.capacity import CapacityLimits
 from admission.policy import Scope
 from admission.tickets import Basis
 from config.loader import SettingsError
@@ -47,6 +48,7 @@ def test_the_shipped_policy_loads() -> None:
     assert free.first_day < free.last_day
     assert policy.credit.max_list_age_s == 72 * 3600
     assert policy.credit.visits_per_day == 3
+    assert policy.capacities == {"fairy": CapacityLimits(max_per_day=30_000)}
     (benefit,) = policy.benefits
     assert (benefit.groups, benefit.priority_lane) == (free.groups, True)
     assert policy.day_end_s(date(2026, 1, 1)) - policy.day_start_ms(1_767_196_800_000) // 1000 == 24 * 3600
@@ -99,6 +101,14 @@ def test_the_shipped_policy_loads() -> None:
         ),
         ("last_day = 2026-12-31", "last_day = 202261-2023531", "last_day: not TOML: "),
         ("boxes = 20", "boxes = 21", _EXPOSED),
+        ("max_per_day = 30000", "", "capacities[0]: limits nothing; set max_inside or max_per_day"),
+        ("max_per_day = 30000", "max_per_day = 0", "capacities[0].max_per_day: expected `int` >= 1"),
+        ('site = "fairy"', 'site = "moon"', "capacities[0].site: no site is called 'moon'"),
+        (
+            "max_per_day = 30000",
+            "max_per_day = 1\npercents = [80, 70, 90]",
+            "capacities[0].percents: [80, 70, 90] do not rise from above 0 to 100",
+        ),
         ("boxes = 20", "", "credit.boxes: is needed to keep within max_exposure_fen"),
         ("visits_per_day = 3", "visits_per_day = 0", "credit.visits_per_day: expected `int` >= 1"),
         (

@@ -64,6 +64,7 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
     events.Resumed: st.builds(events.Resumed, admission_id=BYTES_16),
     events.Closed: st.builds(events.Closed, admission_id=BYTES_16),
     events.Incident: st.builds(events.Incident),
+    events.ShareTaken: st.builds(events.ShareTaken, number=SMALL),
 }
 ENTRIES = st.builds(Entry, SMALL, NUMBERS, st.one_of(*EVENTS.values()))
 REFUSALS = st.builds(
@@ -167,6 +168,7 @@ def test_contexts_are_those_of_the_code() -> None:
     """A signature is bound to what it is for."""
     context = "x-signature-context"
     assert schema("SignedListManifest")[context].encode() == Context.LIST.value
+    assert schema("SignedCapacityWord")[context].encode() == Context.CAPACITY.value
     for name in ("SignedLedgerBatch", "SignedDiaryBatch"):
         assert schema(name)["contentSchema"][context].encode() == Context.LEDGER.value
 

@@ -84,7 +84,7 @@ def test_box_and_centre_say_what_is_documented(site: Site, tmp_path: Path) -> No
     resumed = site.box.scan(second["code"], LANES[2])
     assert (resumed["reason"], resumed["admission_id"]) == ("RESUMED", killed_after["admission_id"])
     site.passes(second["key"])
-    until(lambda: tags(ledger_of(site, BOX_ID, key)) == [0, 1, 2, 3])
+    until(lambda: tags(ledger_of(site, BOX_ID, key)) == [0, 1, 2, 3, 6])
 
     stranger = site.stranger(tmp_path)
     stranger.start()
@@ -102,6 +102,7 @@ def test_box_and_centre_say_what_is_documented(site: Site, tmp_path: Path) -> No
         "receipt",
         "list",
         "changes",
+        "capacity",
     }
     assert [found for topic, said in messages for found in problems(topic, said)] == []
 

@@ -265,7 +265,7 @@ async def test_an_empty_folder_becomes_a_box(tmp_path: Path) -> None:
     folder = tmp_path / "state" / "box"
     for _ in range(2):
         database = await Database.open(folder)
-        assert await pragma(database, "user_version") == 2
+        assert await pragma(database, "user_version") == 3
         tables = await database.read(lambda sql: sql.execute("PRAGMA table_list").fetchall())
         assert {"uses", "closings", "open_admissions", "ledger", "diary", "state"} <= {
             row[1] for row in tables

@@ -14,12 +14,14 @@ import pytest
 from admission.changes import ListChanges
 from admission.events import Incident
 from admission.tickets import Outcome
+from offline_cache.capacity import CapacityMemory
 from offline_cache.database import Database
 from offline_cache.journal import Outbox, append
 from offline_cache.lists import ListShelf
 from offline_cache.overlay import Overlay
 from sync import centre_link as centre_link_module
-from sync.centre_link import BoxIdentity, CentreLink
+from sync.capacity import CapacityFeed
+from sync.centre_link import BoxIdentity, CentreLink, Feeds
 from sync.changes import ChangeFeed
 from sync.downlink import Downlink
 from sync.mqtt import Broker
@@ -101,8 +103,11 @@ async def opened_box(folder: Path, port: int) -> AsyncIterator[Box]:
         Broker(host="127.0.0.1", port=port, client_id="box-fairy-box-1"),
         BoxIdentity(TOPICS, BOX_KEY, SESSION),
         outbox,
-        Downlink(shelf, fetch, SITE, find_key, lambda: 0.0),
-        ChangeFeed(Overlay(SITE, database, lambda: shelf.revision), get, SITE, find_key, lambda: 0.0),
+        Feeds(
+            Downlink(shelf, fetch, SITE, find_key, lambda: 0.0),
+            ChangeFeed(Overlay(SITE, database, lambda: shelf.revision), get, SITE, find_key, lambda: 0.0),
+            CapacityFeed(CapacityMemory(database, "box-1"), TOPICS, find_key, lambda: NOW_MS),
+        ),
         health,
         lambda: NOW_MS,
         lambda: 0.0,

@@ -19,8 +19,10 @@ from admission.reasons import Reason
 from admission.tickets import Outcome
 from central.keys import CentreKeys, create_keys
 from config.policy_file import load_policy
+from offline_cache.capacity import CapacityMemory
 from offline_cache.journal import Outbox
-from sync.centre_link import BoxIdentity, CentreLink
+from sync.capacity import CapacityFeed
+from sync.centre_link import BoxIdentity, CentreLink, Feeds
 from sync.changes import ChangeFeed
 from sync.downlink import Downlink
 from sync.fetch import Fetcher
@@ -100,8 +102,11 @@ async def linked(memory: Memory, port: int, url: str, box: Box, keys: CentreKeys
         Broker(host="127.0.0.1", port=port, client_id=box.box_id),
         BoxIdentity(BoxTopics(box.site_id, box.box_id), box.key, "session"),
         Outbox(memory.database),
-        Downlink(memory.shelf, fetcher.fetch, box.site_id, find_key, lambda: 0.0),
-        ChangeFeed(memory.overlay, fetcher.get, box.site_id, find_key, lambda: 0.0),
+        Feeds(
+            Downlink(memory.shelf, fetcher.fetch, box.site_id, find_key, lambda: 0.0),
+            ChangeFeed(memory.overlay, fetcher.get, box.site_id, find_key, lambda: 0.0),
+            CapacityFeed(CapacityMemory(memory.database, box.box_id), box.topics, find_key, lambda: 0),
+        ),
         health,
         lambda: time.time_ns() // 1_000_000,
         lambda: 0.0,
