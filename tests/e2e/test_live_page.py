@@ -144,7 +144,7 @@ def test_real_camera_and_interrupt(tmp_path: Path, page: Page) -> None:
     empty = _jpeg(_wall())
     with MjpegCamera(empty) as camera, running(tmp_path / "run", "--camera", camera.address) as demo:
         page.goto(f"{demo.url}samples")
-        assert page.locator("article").count() == 12
+        assert page.locator("article").count() == 13
         ticket = _held_up(page.locator("article").first.screenshot())
         page.goto(demo.url)
         lane = page.locator("#lane-1")
