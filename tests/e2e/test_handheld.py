@@ -185,12 +185,18 @@ async def test_everything_that_is_touched_is_large(box: Box) -> None:
 
 
 def _film(path: Path, text: str) -> Path:
-    """A film for Chromium's camera: a code on a phone, held still."""
+    """A film for Chromium's camera: a code on a phone in somebody's hand, a little out of focus.
+
+    A still of perfectly sharp modules is what no camera makes, and some of them no reader can read once they are JPEG.
+    """
     code = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode)
     picture = np.asarray(zxingcpp.write_barcode_to_image(code, scale=6, add_quiet_zones=True), np.uint8)
-    scene = np.full((720, 1280, 3), 90, np.uint8)
     height, width = picture.shape
-    scene[100 : 100 + height, 400 : 400 + width] = picture[..., None]
-    frame = cv2.imencode(".jpg", scene)[1].tobytes()
-    path.write_bytes(frame * 30)
+    frames = []
+    for number in range(30):
+        scene = np.full((720, 1280, 3), 90, np.uint8)
+        top, left = 100 + number % 7, 400 + 3 * (number % 5)
+        scene[top : top + height, left : left + width] = picture[..., None]
+        frames.append(cv2.imencode(".jpg", cv2.GaussianBlur(scene, (5, 5), 0))[1].tobytes())
+    path.write_bytes(b"".join(frames))
     return path
