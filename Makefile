@@ -15,7 +15,7 @@ BENCHES := $(addprefix bench-,$(filter-out _%,$(basename $(notdir $(wildcard ben
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-test run smoke holiday test coverage frames fuzz check bench lock install clean $(BENCHES)
+.PHONY: help setup setup-test run smoke holiday test coverage mutation frames fuzz check bench lock install clean $(BENCHES)
 
 ## help        list these commands
 help:
@@ -49,6 +49,10 @@ test: check
 coverage: setup-test
 	@$(PYTHON) -m coverage run --source=admission -m pytest -q tests/admission
 	@$(PYTHON) -m coverage report --show-missing --skip-covered --fail-under=100
+
+## mutation    change the deciding modules in every small way; fail unless the pure core's tests notice 90 % of it
+mutation: setup-test
+	@tools/mutation.sh
 
 ## frames      show the reader FRAMES=3000 mixed, empty and hostile pictures; a campaign is FRAMES=1000000
 frames: setup-test

@@ -19,6 +19,7 @@ compile() {
 compile dev requirements-dev.lock "$@"
 compile box requirements.lock --constraints requirements-dev.lock
 compile central requirements-central.lock --constraints requirements-dev.lock
+compile mutation requirements-mutation.lock --constraints requirements-dev.lock "$@"
 compile node requirements-node.lock "$@"
 compile bootstrap requirements-bootstrap.lock --constraints requirements-dev.lock "$@"
 
