@@ -25,6 +25,7 @@ from gate_agent.logs import set_up_logging
 from gate_agent.reasons_page import reasons_page
 from gate_agent.secret_files import read_hash_key, secret_problems
 from offline_cache.opening import StoreError
+from offline_cache.salvage import salvage
 
 EXIT_FAILED = 1
 EXIT_WRONG_SETTINGS = 2
@@ -36,9 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gate-agent", description="Scenic Gate: the box at the gate")
     parser.add_argument(
         "command",
-        choices=("run", "check", "key", "doctor", "explain", "reasons"),
+        choices=("run", "check", "key", "doctor", "explain", "salvage", "reasons"),
         help="run; check the settings; print the box's key; look at everything the box stands on; say why a code is"
-        " answered as it is; print the page of reasons",
+        " answered as it is; save what can be read of a damaged memory; print the page of reasons",
     )
     parser.add_argument(
         "settings", type=Path, nargs="?", help="the settings file (TOML); `reasons` needs none"
@@ -73,6 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
         return asyncio.run(_explain(settings, folder, options.code, options.at, options.lane))
     if options.command == "doctor":
         return asyncio.run(_examine(settings, folder, as_json=options.json))
+    if options.command == "salvage":
+        return _salvage(settings, folder)
     return _run(settings, folder)
 
 
@@ -139,6 +142,28 @@ async def _examine(settings: Settings, folder: Path, *, as_json: bool) -> int:
         print(json.dumps(finding.as_json(), ensure_ascii=False) if as_json else finding.as_text(), flush=True)
         is_well = is_well and finding.level is not Level.FAIL
     return 0 if is_well else EXIT_FAILED
+
+
+def _salvage(settings: Settings, folder: Path) -> int:
+    """Save what can be read of a damaged memory, and print what that is; the agent must not run."""
+    try:
+        found = salvage(folder / settings.state_dir)
+    except StoreError as error:
+        print(f"the box's memory was not salvaged: {error}", file=sys.stderr)
+        return EXIT_STORE
+    for table, rows in found.rows.items():
+        print(f"saved       {table}: {rows} rows")
+    print(
+        f"ledger      {found.ledger_first} to {found.ledger_last}; {found.behind_gap} entries lie behind a gap"
+    )
+    for damage in found.damage:
+        print(f"damaged     {damage}")
+    if found.needs_new_id:
+        print(
+            "centre      what it holds of this box and what was saved do not meet: give this box a new box_id"
+        )
+    print(f"kept        {found.damaged}: keep it until the centre's reports are checked")
+    return 0
 
 
 def _run(settings: Settings, folder: Path) -> int:

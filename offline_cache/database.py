@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import aiosqlite
 
-from offline_cache.opening import FILE_NAME, connect, connect_beside, connect_to_read, lock
+from offline_cache.opening import FILE_NAME, connect_beside, connect_in, connect_to_read, lock
 
 _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
@@ -66,7 +66,7 @@ class Database:
         """Open, check and migrate the database in `folder`; StoreError says why it cannot be used."""
         lock_fd = lock(folder)
         try:
-            connection = await _opened(lambda: connect(folder / FILE_NAME))
+            connection = await _opened(lambda: connect_in(folder))
         except BaseException:
             os.close(lock_fd)
             raise

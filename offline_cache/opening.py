@@ -11,6 +11,8 @@ from pathlib import Path
 
 FILE_NAME = "box.db"
 LOCK_NAME = "lock"
+MADE_NAME = "box.made"
+"""Stands beside the file from its making on: an empty memory never takes the place of one that was lost."""
 
 
 class StoreError(Exception):
@@ -22,7 +24,11 @@ class StateFolderInUseError(StoreError):
 
 
 class StoreDamagedError(StoreError):
-    """The database file does not pass SQLite's check."""
+    """The database file does not pass SQLite's check; `offline_cache.salvage` saves what can be read."""
+
+
+class StoreMissingError(StoreError):
+    """There was a database here, and it is gone."""
 
 
 class NewerSchemaError(StoreError):
@@ -47,6 +53,18 @@ def lock(folder: Path) -> int:
     return lock_fd
 
 
+def connect_in(folder: Path) -> sqlite3.Connection:
+    """Open the database in a box's folder as `connect` does; StoreMissingError where there was one."""
+    path, made = folder / FILE_NAME, folder / MADE_NAME
+    if made.exists() and not path.exists():
+        raise StoreMissingError(
+            f"{path}: was here and is gone; put it back, or remove {made} to begin with an empty memory"
+        )
+    sql = connect(path)
+    made.touch()
+    return sql
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open the database at `path` for its one writer, made or migrated; StoreError says why it cannot be used."""
     try:
@@ -54,12 +72,13 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         raise StoreError(f"{path}: {error}") from error
     try:
+        _refuse_newer(sql, path)  # before anything of it is changed
         sql.execute("PRAGMA journal_mode = WAL")
         sql.execute("PRAGMA synchronous = FULL")
         sql.execute("PRAGMA foreign_keys = ON")
         sql.execute("PRAGMA wal_autocheckpoint = 0")  # `Database` says when
         _check(sql, path)
-        _migrate(sql, path)
+        _migrate(sql)
     except sqlite3.OperationalError as error:  # no space, no right to write: the file itself may be sound
         sql.close()
         raise StoreError(f"{path}: {error}") from error
@@ -101,11 +120,18 @@ def _check(sql: sqlite3.Connection, path: Path) -> None:
         raise StoreDamagedError(f"{path}: {'; '.join(findings[:5])}")
 
 
-def _migrate(sql: sqlite3.Connection, path: Path) -> None:
-    scripts = _migrations()
-    version = sql.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(scripts):
-        raise NewerSchemaError(f"{path}: schema {version} is newer than this release's {len(scripts)}")
+def _refuse_newer(sql: sqlite3.Connection, path: Path) -> None:
+    version, known = _version(sql), len(_migrations())
+    if version > known:
+        raise NewerSchemaError(f"{path}: schema {version} is newer than this release's {known}")
+
+
+def _version(sql: sqlite3.Connection) -> int:
+    return int(sql.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _migrate(sql: sqlite3.Connection) -> None:
+    scripts, version = _migrations(), _version(sql)
     for number, script in enumerate(scripts[version:], start=version + 1):
         sql.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
 

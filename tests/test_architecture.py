@@ -181,12 +181,16 @@ def violations_in(path: Path) -> list[str]:
     return violations(module, path.read_text(encoding="utf-8"), is_package=is_package)
 
 
+SCRATCH = "var"
+"""Where commands leave what they made, copies of packages among it."""
+
+
 def packages_in_tree() -> set[str]:
     """Top-level folders that hold Python, without hidden ones."""
     return {
         folder.name
         for folder in ROOT.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".") and any(folder.rglob("*.py"))
+        if folder.is_dir() and not folder.name.startswith((".", SCRATCH)) and any(folder.rglob("*.py"))
     }
 
 

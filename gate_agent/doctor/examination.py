@@ -66,8 +66,9 @@ async def _box(settings: Settings, folder: Path, state_dir: Path) -> AsyncIterat
         yield fail(
             "memory",
             str(error),
-            "do not delete it: the ledger in it may not be at the centre yet. Copy the folder away and call for help",
-            "请勿删除：其中的账本可能尚未上传。请先复制整个文件夹，再联系维护人员",
+            "do not delete it: the ledger in it may not be at the centre yet. Copy the folder away; if it is damaged,"
+            " `gate-agent salvage SETTINGS` saves what can be read",
+            "请勿删除：其中的账本可能尚未上传。请先复制整个文件夹；若已损坏，运行 `gate-agent salvage 设置文件`",
         )
         return
     try:

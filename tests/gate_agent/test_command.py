@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from admission.keys import read_public_key
-from gate_agent.__main__ import EXIT_FAILED, EXIT_WRONG_SETTINGS, main
+from gate_agent.__main__ import EXIT_FAILED, EXIT_STORE, EXIT_WRONG_SETTINGS, main
 from gate_agent.identity import FILE_NAME
 from gate_agent.logs import JsonFormatter
+from offline_cache.opening import connect
 from tests.faults.box import Box
 
 Output = pytest.CaptureFixture[str]
@@ -132,6 +133,23 @@ def test_key_file_that_holds_no_key(box: Box, capsys: Output) -> None:
     assert main(["key", str(box.settings)]) == EXIT_FAILED
     assert "5ec2e7" not in capsys.readouterr().err
     assert (box.state_path / FILE_NAME).read_text() == "5ec2e7 damaged"
+
+
+def test_damaged_memory_is_salvaged_and_told(box: Box, capsys: Output) -> None:
+    """What was saved, what was damaged, and where the damaged file is; a sound memory is left alone, with status 3."""
+    path = box.state_path / "box.db"
+    box.state_path.mkdir()
+    connect(path).close()
+    content = bytearray(path.read_bytes())
+    content[4096 * 2 : 4096 * 10] = b"\xa5" * 4096 * 8
+    path.write_bytes(content)
+    assert main(["salvage", str(box.settings)]) == 0
+    told = capsys.readouterr().out
+    assert "saved       ledger: " in told
+    assert "damaged     " in told
+    assert "box.db.damaged-" in told
+    assert main(["salvage", str(box.settings)]) == EXIT_STORE
+    assert "passes the check" in capsys.readouterr().err
 
 
 def test_log_line_is_one_json_object() -> None:

@@ -15,12 +15,25 @@ import pytest
 from offline_cache.database import CHECKPOINT_EVERY_GROUPS, Database, Work
 from offline_cache.opening import (
     FILE_NAME,
+    MADE_NAME,
     NewerSchemaError,
     StateFolderInUseError,
     StoreDamagedError,
     StoreError,
+    StoreMissingError,
 )
+from tests.admission.makers import NOW_MS, TICKET_CODE
+from tests.offline_cache.box import opened_box
 from tests.support.waiting import until
+
+KEPT = Path(__file__).parent / "kept"
+"""Memories as the releases of each schema left them."""
+
+
+def _restore(path: Path, kept: Path) -> None:
+    with sqlite3.connect(path) as sql:
+        sql.executescript(kept.read_text("utf-8"))
+    sql.close()
 
 
 def keep(name: str) -> Work[str]:
@@ -328,8 +341,46 @@ async def test_a_file_that_cannot_be_trusted_is_refused(
         await Database.open(tmp_path)
     assert not [thread for thread in threading.enumerate() if "connection_worker" in thread.name]
     if spoil is not make_a_folder:
-        (tmp_path / FILE_NAME).unlink()
+        for name in (FILE_NAME, MADE_NAME):
+            (tmp_path / name).unlink()
         await (await Database.open(tmp_path)).close()
+
+
+async def test_a_newer_file_is_refused_untouched(tmp_path: Path) -> None:
+    """The release that wrote it finds it as it was."""
+    path = tmp_path / FILE_NAME
+    with sqlite3.connect(path) as sql:
+        sql.execute("CREATE TABLE of_tomorrow (a)")
+        sql.execute("PRAGMA user_version = 99")
+    sql.close()
+    before = path.read_bytes()
+    with pytest.raises(NewerSchemaError, match="schema 99 is newer"):
+        await Database.open(tmp_path)
+    assert path.read_bytes() == before
+
+
+async def test_a_lost_file_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    """Whoever removed it, or forgot to mount its disk, is told; nothing is made."""
+    await (await Database.open(tmp_path)).close()
+    (tmp_path / FILE_NAME).unlink()
+    with pytest.raises(StoreMissingError, match="was here and is gone"):
+        await Database.open(tmp_path)
+    assert not (tmp_path / FILE_NAME).exists()
+    (tmp_path / MADE_NAME).unlink()
+    await (await Database.open(tmp_path)).close()
+
+
+@pytest.mark.parametrize("kept", sorted(KEPT.glob("*.sql")), ids=lambda path: path.stem)
+async def test_memory_of_every_earlier_schema_is_taken_up(tmp_path: Path, kept: Path) -> None:
+    """With its uses, its ledger and its diary; what was open then is open still."""
+    _restore(tmp_path / FILE_NAME, kept)
+    async with opened_box(tmp_path) as box:
+        assert await pragma(box.database, "user_version") == 3
+        assert await box.rows("SELECT COUNT(*) FROM ledger") == [4]
+        assert await box.rows("SELECT COUNT(*) FROM diary") == [1]
+        known = (await box.facts(TICKET_CODE)).history
+        assert [known.is_held(use) for use in known.uses] == [True, True]
+        assert await box.store.open_epoch(b"epoch-02", NOW_MS) == 1
 
 
 async def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
