@@ -65,7 +65,7 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         announcer.wake()
         allotting.link_is_up()
 
-    folding = Folding(store, loaded.policy, publisher.uses_folded)
+    folding = Folding(store, loaded.policy, publisher.uses_folded, lambda: intake.is_idle)
     intake = Intake(store, wall_clock_ms, publish, folding.rows_stored)
     link = MqttLink(
         settings.broker,

@@ -5,6 +5,7 @@ Duplicates change nothing and a gap stores nothing; either is answered with the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, assert_never
@@ -45,10 +46,25 @@ class UnknownBoxError(ValueError):
 
 
 def ingest(connection: Connection, topic: str, message: bytes, now_ms: int) -> Reply | None:
-    """Store what `message` says and return the answer for its box, to be sent after COMMIT.
+    """Store what `message` says and return the answer for its box, as `ingest_all` does."""
+    return next(iter(ingest_all(connection, [(topic, message)], now_ms)), None)
 
-    A message that cannot be believed is counted where people see it, and not answered.
+
+def ingest_all(connection: Connection, messages: Iterable[tuple[str, bytes]], now_ms: int) -> list[Reply]:
+    """Store what the messages say, in their order, and return one answer for each of their boxes.
+
+    They are to be sent after COMMIT. A message that cannot be believed is counted where people see it, and not
+    answered.
     """
+    told = [_ingest(connection, topic, message, now_ms) for topic, message in messages]
+    heard = {topics.box_id: topics for topics in told if topics is not None}
+    return [
+        Reply(topics.receipt, encode_json(receipt(connection, box_id))) for box_id, topics in heard.items()
+    ]
+
+
+def _ingest(connection: Connection, topic: str, message: bytes, now_ms: int) -> BoxTopics | None:
+    """Store what `message` says; return who is to be answered, if anybody is."""
     try:
         topics = box_of(topic)
         box = _registered(connection, topics)
@@ -60,9 +76,7 @@ def ingest(connection: Connection, topic: str, message: bytes, now_ms: int) -> R
     except (ProtocolError, EnvelopeError, UnknownBoxError) as error:
         _count_rejection(connection, topic, error, now_ms)
         return None
-    if not is_listening:
-        return None
-    return Reply(topics.receipt, encode_json(receipt(connection, box.box_id)))
+    return topics if is_listening else None
 
 
 def receipt(connection: Connection, box_id: str) -> Receipt:

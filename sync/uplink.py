@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -12,8 +13,11 @@ from admission.keys import SigningKey
 from sync.protocol import Batch, BoxTopics, ProtocolError, Receipt, Stream, decode_receipt, encode_batch
 
 BATCH_ENTRIES = 200
-WINDOW_ENTRIES = 8 * BATCH_ENTRIES
+WINDOW_ENTRIES = 32 * BATCH_ENTRIES
 """How far sending may run ahead of the last receipt."""
+BUSY_S = 0.1
+PAUSE_S = 0.004
+"""While visitors come, so long is left between two batches: making one keeps a decision waiting."""
 RESEND_S = 3.0
 """When receipts do not get on for this long, whatever was sent is taken as lost and sent again."""
 
@@ -72,6 +76,7 @@ class Uplink:
         self._key = key
         self._receipts: deque[Receipt] = deque(maxlen=64)
         self._awake = asyncio.Event()
+        self._busy_until_s = 0.0
         self._confirmed = self._sent = 0
         self._diary_confirmed = self._diary_sent = 0
         self._ledger_due_s = self._diary_due_s = 0.0
@@ -79,6 +84,7 @@ class Uplink:
 
     def wake(self) -> None:
         """Something was committed: see whether it can be sent."""
+        self._busy_until_s = time.monotonic() + BUSY_S
         self._awake.set()
 
     def restart(self) -> None:
@@ -156,6 +162,8 @@ class Uplink:
             ):
                 return
             self._sent = tail.first + len(tail.entries) - 1
+            if len(tail.entries) == BATCH_ENTRIES and time.monotonic() < self._busy_until_s:
+                await asyncio.sleep(PAUSE_S)
 
     async def _send_diary(self) -> None:
         if self._sent > self._confirmed or self._diary_sent > self._diary_confirmed:

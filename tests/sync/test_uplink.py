@@ -92,6 +92,12 @@ class Line:
         """Give the uplink every chance to send more than it should."""
         for _ in range(20):
             self.uplink.wake()
+            await self.give_way(1)
+
+    async def give_way(self, steps: int) -> None:
+        """Let the uplink take so many steps: each reads, beside the writer or not, or writes."""
+        for _ in range(steps):
+            await self.database.read_beside(lambda _: None)
             await self.database.read(lambda _: None)
             await asyncio.sleep(0)
 
@@ -153,13 +159,31 @@ async def test_entries_go_up_in_order_and_chained(line: Line) -> None:
 async def test_window_bounds_what_is_on_its_way(line: Line) -> None:
     """Sending runs ahead of the receipts by the window and no further; a receipt opens it by as much."""
     await line.record(WINDOW_ENTRIES + 3 * BATCH_ENTRIES)
-    await line.sent(8)
+    batches = WINDOW_ENTRIES // BATCH_ENTRIES
+    await line.sent(batches)
     await line.quiet()
     assert sum(length for _, length in line.numbers()) == WINDOW_ENTRIES
     await line.receipt(BATCH_ENTRIES)
-    await line.sent(9)
+    await line.sent(batches + 1)
     await line.quiet()
-    assert line.numbers()[8:] == [(WINDOW_ENTRIES + 1, BATCH_ENTRIES)]
+    assert line.numbers()[batches:] == [(WINDOW_ENTRIES + 1, BATCH_ENTRIES)]
+
+
+async def test_batches_leave_room_while_visitors_come(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each full batch the uplink rests, as long as something is recorded; on a quiet box it does not."""
+    monkeypatch.setattr(uplink_module, "PAUSE_S", 3600)
+    await line.record(3 * BATCH_ENTRIES)
+    await line.sent(1)
+    await line.quiet()
+    assert len(line.batches) == 1
+
+
+async def test_quiet_box_sends_without_rest(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a decision."""
+    monkeypatch.setattr(uplink_module, "PAUSE_S", 3600)
+    monkeypatch.setattr(uplink_module, "BUSY_S", 0)
+    await line.record(3 * BATCH_ENTRIES)
+    await line.sent(3)
 
 
 async def test_nothing_is_released_without_a_receipt(line: Line) -> None:
@@ -404,19 +428,22 @@ async def test_any_interleaving_ends_with_both_sides_equal(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(uplink_module, "BATCH_ENTRIES", 3)
         patch.setattr(uplink_module, "WINDOW_ENTRIES", 9)
+        patch.setattr(uplink_module, "PAUSE_S", 0)
         database = await Database.open(Path(folder))
         outbox = Outbox(database)
         uplink = network.uplink = Uplink(outbox, network.carry, box.topics, KEY)
         running = asyncio.create_task(uplink.run())
         line = Line(database, outbox, uplink)
-        for what, number in steps:
-            await play(network, line, what, number)
-        await settle(network, line)
-        await same_on_both_sides(centre, box.box_id, line)
-        assert not running.done()
-        running.cancel()
-        await asyncio.wait((running,))
-        await database.close()
+        try:
+            for what, number in steps:
+                await play(network, line, what, number)
+            await settle(network, line)
+            await same_on_both_sides(centre, box.box_id, line)
+            assert not running.done()
+        finally:
+            running.cancel()
+            await asyncio.wait((running,))
+            await database.close()
 
 
 async def play(network: Network, line: Line, what: str, number: int) -> None:
@@ -433,8 +460,7 @@ async def play(network: Network, line: Line, what: str, number: int) -> None:
         actions[what]()
     else:
         await network.deliver(number, keep=what == "deliver twice")
-    for _ in range(5):
-        await line.database.read(lambda _: None)
+    await line.give_way(5)
 
 
 async def settle(network: Network, line: Line) -> None:
@@ -442,8 +468,7 @@ async def settle(network: Network, line: Line) -> None:
     for round_ in count():
         assert round_ < 200, "box and centre do not come to agree"
         line.uplink.restart()
-        for _ in range(3):
-            await line.database.read(lambda _: None)
+        await line.give_way(4)
         while network.up:
             await network.deliver(0, keep=False)
         while network.down:
