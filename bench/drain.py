@@ -34,6 +34,7 @@ from admission.facts import Attempt
 from admission.keys import SigningKey, new_signing_key, public_key_text
 from admission.reasons import Reason
 from admission.tickets import Basis, Outcome, Risk
+from bench._times import at_share, summed_up
 from central.keys import create_keys
 from central.schema import ledger
 from central.store import open_store
@@ -184,9 +185,9 @@ async def _live(box: Box, entries: int) -> dict[str, Any]:
     idle = await _decisions(box, asyncio.create_task(asyncio.sleep(IDLE_S)))
     meanwhile = await _decisions(box, asyncio.create_task(box.drain()))
     return {
-        "idle_ms": _summary(idle),
-        "while_draining_ms": _summary(meanwhile),
-        "ratio_p99_live": round(_at(meanwhile, 0.99) / _at(idle, 0.99), 2),
+        "idle_ms": summed_up(idle),
+        "while_draining_ms": summed_up(meanwhile),
+        "ratio_p99_live": round(at_share(meanwhile, 0.99) / at_share(idle, 0.99), 2),
     }
 
 
@@ -306,15 +307,6 @@ def _bulk(path: Path, rows: Sequence[tuple[int, bytes, bytes]]) -> float:
     seconds = time.monotonic() - began_s
     store.close()
     return len(records) / seconds
-
-
-def _summary(times: Sequence[float]) -> dict[str, float]:
-    return {"count": len(times), "p50": _at(times, 0.5), "p99": _at(times, 0.99), "worst": _at(times, 1.0)}
-
-
-def _at(times: Sequence[float], share: float) -> float:
-    ordered = sorted(times)
-    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
 
 
 async def _run(entries: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from admission.answers import Answer
@@ -24,6 +25,7 @@ from admission.codes import TicketCode, Validity
 from admission.decision import decide
 from admission.facts import Attempt
 from bench._lists import sha256, write_list
+from bench._times import at_share
 from config.policy_file import load_policy
 from demo.processes import run_until_done
 from demo.world import PROJECT, SITE_ID
@@ -148,8 +150,8 @@ async def _alone(folder: Path, ids: Sequence[bytes]) -> dict[str, Any]:
     return {
         "decision_us": _summary(waits_ns),
         "overwrite_us": _summary(disk_ns),
-        "p50_over_disk_us": round((_at(waits_ns, 0.5) - 1.25 * _at(disk_ns, 0.5)) / 1e3, 1),
-        "p99_over_disk_us": round((_at(waits_ns, 0.99) - 1.5 * _at(disk_ns, 0.99)) / 1e3, 1),
+        "p50_over_disk_us": round((at_share(waits_ns, 0.5) - 1.25 * at_share(disk_ns, 0.5)) / 1e3, 1),
+        "p99_over_disk_us": round((at_share(waits_ns, 0.99) - 1.5 * at_share(disk_ns, 0.99)) / 1e3, 1),
     }
 
 
@@ -173,9 +175,9 @@ async def _cpu(folder: Path, ids: Sequence[bytes], statements: list[list[Stateme
                     _replay(connections, [said])
                 plain.append((time.process_time() - began) / len(some))
     return {
-        "cpu_us": round(_middle(ours) * 1e6, 1),
-        "plain_cpu_us": round(_middle(plain) * 1e6, 1),
-        "cpu_ratio": round(_middle(ours) / _middle(plain), 2),
+        "cpu_us": round(median(ours) * 1e6, 1),
+        "plain_cpu_us": round(median(plain) * 1e6, 1),
+        "cpu_ratio": round(median(ours) / median(plain), 2),
     }
 
 
@@ -200,10 +202,10 @@ async def _group(folder: Path, ids: Sequence[bytes], statements: list[list[State
                 raw.append(len(some) / (time.perf_counter() - began))
     return {
         "clients": CLIENTS,
-        "decisions_per_commit": round(_middle(shared), 1),
-        "group_per_s": round(_middle(ours)),
-        "raw_batches_per_s": round(_middle(raw)),
-        "group_ratio": round(_middle(ours) / _middle(raw), 2),
+        "decisions_per_commit": round(median(shared), 1),
+        "group_per_s": round(median(ours)),
+        "raw_batches_per_s": round(median(raw)),
+        "group_ratio": round(median(ours) / median(raw), 2),
     }
 
 
@@ -254,16 +256,7 @@ def _overwrite(descriptor: int) -> int:
 
 
 def _summary(times_ns: Sequence[int]) -> dict[str, float]:
-    return {f"p{share * 100:.0f}": round(_at(times_ns, share) / 1e3, 1) for share in (0.5, 0.99)}
-
-
-def _at(times_ns: Sequence[int], share: float) -> int:
-    ordered = sorted(times_ns)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def _middle(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
+    return {f"p{share * 100:.0f}": round(at_share(times_ns, share) / 1e3, 1) for share in (0.5, 0.99)}
 
 
 async def _run() -> dict[str, Any]:

@@ -30,6 +30,7 @@ from admission.facts import Attempt
 from admission.keys import SigningKey, new_signing_key
 from admission.tickets import Outcome, TicketStatus
 from bench._lists import LIST_REVISION, sha256, write_list
+from bench._times import at_share, summed_up
 from config.policy_file import load_policy
 from demo.processes import run_until_done
 from demo.world import PROJECT, SITE_ID
@@ -194,17 +195,17 @@ async def _compare(
         await _until(is_swapped)
         swapped_s += time.monotonic() - began_s
         swap_ms += scans.take()
-    idle_p99 = _percentile(idle_ms, 0.99)
+    idle_p99 = at_share(idle_ms, 0.99)
     return {
         "rows": CHANGED,
         "tickets": TICKETS,
         "applied_s": round(applied_s / ROUNDS, 2),
         "swapped_s": round(swapped_s / ROUNDS, 2),
-        "idle_ms": _summary(idle_ms),
-        "while_applying_ms": _summary(changes_ms),
-        "while_swapping_ms": _summary(swap_ms),
-        "ratio_p99_applying": round(_percentile(changes_ms, 0.99) / idle_p99, 2),
-        "ratio_p99_swapping": round(_percentile(swap_ms, 0.99) / idle_p99, 2),
+        "idle_ms": summed_up(idle_ms),
+        "while_applying_ms": summed_up(changes_ms),
+        "while_swapping_ms": summed_up(swap_ms),
+        "ratio_p99_applying": round(at_share(changes_ms, 0.99) / idle_p99, 2),
+        "ratio_p99_swapping": round(at_share(swap_ms, 0.99) / idle_p99, 2),
     }
 
 
@@ -257,16 +258,6 @@ def _renew(path: Path, version: int, key: SigningKey) -> bytes:
         revision=LIST_REVISION,
     )
     return encode_manifest(manifest, key)
-
-
-def _summary(times: Sequence[float]) -> dict[str, float]:
-    shares = {"p50": 0.5, "p99": 0.99, "worst": 1.0}
-    return {"count": len(times)} | {name: _percentile(times, share) for name, share in shares.items()}
-
-
-def _percentile(times: Sequence[float], share: float) -> float:
-    ordered = sorted(times)
-    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
 
 
 async def _run() -> dict[str, Any]:

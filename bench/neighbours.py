@@ -13,7 +13,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from admission.facts import Attempt
 from admission.keys import SigningKey, new_signing_key
 from admission.reasons import Reason
 from admission.tickets import Basis
+from bench._times import at_share
 from demo.processes import Child, find_program, free_port, until_listening
 from demo.world import PROJECT, SITE_ID
 from offline_cache.database import Database
@@ -114,14 +115,14 @@ async def _measure_delay(folder: Path, port: int, one: Box, two: Box) -> dict[st
                 os.fdatasync(probe.fileno())
                 fsync.append((time.monotonic_ns() - began_ns) / 1e6)
                 await asyncio.sleep(PACE_S)
-    parts_ms = _percentile(raw, 0.5) + _percentile(fsync, 0.5)
+    parts_ms = at_share(raw, 0.5) + at_share(fsync, 0.5)
     return {
         "uses": len(whole),
-        "commit_to_neighbour_ms": {share: _percentile(whole, at) for share, at in SHARES.items()},
-        "raw_mqtt_ms": {share: _percentile(raw, at) for share, at in SHARES.items()},
-        "fdatasync_p50_ms": _percentile(fsync, 0.5),
-        "ratio_to_raw_mqtt_p50": round(_percentile(whole, 0.5) / _percentile(raw, 0.5), 2),
-        "ratio_to_parts_p50": round(_percentile(whole, 0.5) / parts_ms, 2),
+        "commit_to_neighbour_ms": {share: at_share(whole, at) for share, at in SHARES.items()},
+        "raw_mqtt_ms": {share: at_share(raw, at) for share, at in SHARES.items()},
+        "fdatasync_p50_ms": at_share(fsync, 0.5),
+        "ratio_to_raw_mqtt_p50": round(at_share(whole, 0.5) / at_share(raw, 0.5), 2),
+        "ratio_to_parts_p50": round(at_share(whole, 0.5) / parts_ms, 2),
     }
 
 
@@ -141,9 +142,9 @@ async def _measure_decisions(
     return {
         "entries_caught_up": BACKLOG,
         "catch_up_s": round(seconds, 2),
-        "decision_idle_ms": {share: _percentile(idle, at) for share, at in SHARES.items()},
-        "decision_meanwhile_ms": {share: _percentile(busy, at) for share, at in SHARES.items()},
-        "ratio_meanwhile_to_idle_p99": round(_percentile(busy, 0.99) / _percentile(idle, 0.99), 2),
+        "decision_idle_ms": {share: at_share(idle, at) for share, at in SHARES.items()},
+        "decision_meanwhile_ms": {share: at_share(busy, at) for share, at in SHARES.items()},
+        "ratio_meanwhile_to_idle_p99": round(at_share(busy, 0.99) / at_share(idle, 0.99), 2),
     }
 
 
@@ -244,11 +245,6 @@ async def _raw(port: int) -> AsyncIterator[RoundTrip]:
     finally:
         running.cancel()
         await asyncio.wait((running,))
-
-
-def _percentile(times: Sequence[float], share: float) -> float:
-    ordered = sorted(times)
-    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 
 import aiohttp
 
+from bench._times import at_share
 from demo.back_office import BackOffice, Sold
 from demo.holiday import Case, HolidayWorld
 from demo.processes import run_until_done
@@ -52,7 +53,11 @@ async def measure(folder: Path) -> dict[str, Any]:
             serving.cancel()
     return {
         "refunds": len(times_ms),
-        "refund_ms": {"p50": _at(times_ms, 0.5), "p99": _at(times_ms, 0.99), "max": round(max(times_ms), 1)},
+        "refund_ms": {
+            "p50": at_share(times_ms, 0.5),
+            "p99": at_share(times_ms, 0.99),
+            "max": round(max(times_ms), 1),
+        },
         "bar_ms": BAR_MS,
         "visitors_meanwhile": len(served),
         "admitted_meanwhile": served.count("ADMIT"),
@@ -87,11 +92,6 @@ async def _serve(session: aiohttp.ClientSession, url: str, codes: Sequence[str],
 
 def _local_day(ahead: int) -> str:
     return f"{datetime.now(UTC) + timedelta(hours=8, days=ahead):%Y-%m-%d}"
-
-
-def _at(times: Sequence[float], share: float) -> float:
-    ordered = sorted(times)
-    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
 
 
 def main() -> int:

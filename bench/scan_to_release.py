@@ -12,7 +12,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from admission.keys import SigningKey, new_signing_key
 from admission.passage import Signal, State
 from admission.policy import OfflineLimits, Policy
 from admission.scan import Scan
+from bench._times import at_share
 from config.policy_file import load_policy
 from demo.world import PROJECT, SITE_ID
 from gate_agent.clock import SystemClock
@@ -112,12 +113,12 @@ async def measure(folder: Path) -> dict[str, Any]:
             raw["fdatasync_ms"].append(_timed(partial(_write, probe.fileno(), number)))
     watching.cancel()
     await database.close()
-    parts_ms = sum(_percentile(times, 0.5) for times in raw.values())
+    parts_ms = sum(at_share(times, 0.5) for times in raw.values())
     return {
         "admissions": len(whole),
-        "frame_to_release_ms": {"p50": _percentile(whole, 0.5), "p99": _percentile(whole, 0.99)},
-        "parts_p50_ms": {name: _percentile(times, 0.5) for name, times in raw.items()},
-        "ratio_to_parts_p50": round(_percentile(whole, 0.5) / parts_ms, 2),
+        "frame_to_release_ms": {"p50": at_share(whole, 0.5), "p99": at_share(whole, 0.99)},
+        "parts_p50_ms": {name: at_share(times, 0.5) for name, times in raw.items()},
+        "ratio_to_parts_p50": round(at_share(whole, 0.5) / parts_ms, 2),
     }
 
 
@@ -145,11 +146,6 @@ def _timed(work: Callable[[], object]) -> float:
 def _write(file: int, number: int) -> None:
     os.pwrite(file, number.to_bytes(8) * 512, 0)
     os.fdatasync(file)
-
-
-def _percentile(times: Sequence[float], share: float) -> float:
-    ordered = sorted(times)
-    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
 
 
 if __name__ == "__main__":

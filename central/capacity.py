@@ -42,12 +42,13 @@ UNLIMITED = CapacityLimits()
 
 @dataclass(frozen=True, slots=True)
 class SiteCapacity:
-    """A site's count by all that was folded, its limits, and the share that each box was given last."""
+    """A site's count by all that was folded, its limits, the share that each box has last, and those to be given."""
 
     site_id: str
     limits: CapacityLimits
     count: Headcount
     shares: Mapping[str, Share]
+    due: Mapping[str, Share]
 
 
 class Allotting:
@@ -70,14 +71,19 @@ class Allotting:
     async def run(self) -> None:
         """Count, divide and tell, until cancelled; nothing is done for sites that never had a limit."""
         while True:
-            for site in await self._store.run(
-                lambda connection: look(connection, self._policy, self._clock())
-            ):
+            for site in await self._look():
                 self._tell(site)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._link_came_up.wait()
             self._link_came_up.clear()
+
+    async def _look(self) -> list[SiteCapacity]:
+        """Count beside the writer, for which the boxes' receipts wait; take its turn only to give a share."""
+        sites = await self._store.read(lambda found: count_sites(found, self._policy, self._clock()))
+        if any(site.due for site in sites):
+            sites = await self._store.run(lambda connection: look(connection, self._policy, self._clock()))
+        return sites
 
     def _tell(self, site: SiteCapacity) -> None:
         for box_id, share in site.shares.items():
@@ -93,12 +99,21 @@ class Allotting:
 
 def look(connection: Connection, policy: Policy, now_ms: int) -> list[SiteCapacity]:
     """Give every box the share that it should have and return all sites that have, or had, a limit."""
+    sites = count_sites(connection, policy, now_ms)
+    for site in sites:
+        for box_id, share in site.due.items():
+            _give(connection, site.site_id, box_id, share)
+    return [replace(site, shares={**site.shares, **site.due}, due={}) for site in sites]
+
+
+def count_sites(connection: Connection, policy: Policy, now_ms: int) -> list[SiteCapacity]:
+    """Return all sites that have, or had, a limit, with the shares that their boxes should be given."""
     given = set(connection.scalars(select(shares.c.site_id).distinct()))
     by_site: dict[str, list[str]] = {}
     for row in connection.execute(select(boxes.c.site_id, boxes.c.box_id).order_by(boxes.c.box_id)):
         by_site.setdefault(row.site_id, []).append(row.box_id)
     return [
-        _look_at_site(connection, site_id, box_ids, policy, now_ms)
+        _count_site(connection, site_id, box_ids, policy, now_ms)
         for site_id, box_ids in sorted(by_site.items())
         if site_id in policy.capacities or site_id in given
     ]
@@ -143,7 +158,7 @@ def site_count(connection: Connection, site_id: str, day_start_ms: int) -> Headc
     return Headcount(max(0, today.entered - today.left), today.entered)
 
 
-def _look_at_site(
+def _count_site(
     connection: Connection, site_id: str, box_ids: Sequence[str], policy: Policy, now_ms: int
 ) -> SiteCapacity:
     limits = policy.capacities.get(site_id, UNLIMITED)
@@ -156,6 +171,7 @@ def _look_at_site(
     weights = _weights(connection, box_ids, now_ms)
     is_uneven = _is_uneven(room, {box_id: holding.set_aside for box_id, holding in holdings.items()}, weights)
     next_inside, next_today = (_equal(limit, box_ids) for limit in (limits.max_inside, limits.max_per_day))
+    due: dict[str, Share] = {}
     for box_id, wanted in allot(room, holdings, weights).items():
         share = Share(
             max(newest[box_id].number, holdings[box_id].current.number) + 1,
@@ -169,10 +185,9 @@ def _look_at_site(
         has = holdings[box_id].set_aside
         is_other = (has.inside, has.today) != (share.inside, share.today)
         if (is_uneven and is_other) or not _holds_tomorrow(newest[box_id], share):
-            _give(connection, site_id, box_id, share)
-            newest[box_id] = share
+            due[box_id] = share
     told = {box_id: share for box_id, share in newest.items() if share.number}
-    return SiteCapacity(site_id, limits, count, told)
+    return SiteCapacity(site_id, limits, count, told, due)
 
 
 def _is_uneven(room: Headcount, left: Mapping[str, Headcount], weights: Mapping[str, int]) -> bool:
