@@ -241,3 +241,11 @@ def test_a_share_is_never_less_than_everybody_waits_for() -> None:
                 box.enter()
             centre.read(name)
     assert sum(box.ledger.count("in") for box in boxes.values()) == 10
+
+
+def test_a_day_that_begins_with_no_word_has_its_own_share() -> None:
+    """From its first millisecond on; the share's own day and those before it change nothing."""
+    today_ms, tomorrow_ms = 86_400_000, 2 * 86_400_000
+    share = Share(7, 3, 4, 50, today_ms, next_inside=10, next_today=20)
+    assert share.on(today_ms) == share.on(0) == share
+    assert share.on(tomorrow_ms) == Share(7, 10, 20, 50, tomorrow_ms, 10, 20)
