@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -11,7 +11,7 @@ from admission.codes import CreditCode
 from admission.entitlements import CreditLine, SubjectRights
 from admission.facts import Facts
 from admission.policy import Benefit, FreeVisit, Policy, Site
-from admission.reasons import Reason
+from admission.reasons import Reason, Verdict
 from admission.tickets import Basis, History, Risk
 from admission.validity import outside, withdrawn
 
@@ -35,14 +35,27 @@ def decide_credit_code(
         decide_basis(basis, code.key, facts, policy, now_ms, is_proven=is_proven)
         for basis in policy.subject_order
     ]
+    return first_fitting(answers)
+
+
+def first_fitting(answers: Sequence[Decision]) -> Decision:
+    """Return the first answer that admits, or asks for a proof first, with what it leaves unspent.
+
+    When there is none, the refusal that tells most.
+    """
     admitting = [
         answer for answer in answers if answer.spend is not None or answer.reason is Reason.PROOF_NEEDED
     ]
     if not admitting:
-        nothing = Decision(Reason.NO_ENTITLEMENT)
-        return min(answers, key=lambda answer: _MOST_TELLING.index(answer.reason), default=nothing)
+        return min(answers, key=_rank, default=Decision(Reason.NO_ENTITLEMENT))
     unspent = tuple(answer.spend.basis for answer in admitting[1:] if answer.spend is not None)
     return replace(admitting[0], unspent=unspent)
+
+
+def _rank(refusal: Decision) -> tuple[int, bool, bool]:
+    """Order refusals: a ticket's first, of those what staff can help, then what will end; others by `_MOST_TELLING`."""
+    place = _MOST_TELLING.index(refusal.reason) if refusal.reason in _MOST_TELLING else -1
+    return place, refusal.verdict is not Verdict.REFER, refusal.admits_at_ms is None
 
 
 _MOST_TELLING = (
@@ -82,7 +95,7 @@ def decide_basis(
             return _decide_free_visit(key, facts.subject, facts.history, site, policy, now_ms, is_proven)
         case Basis.CREDIT_LINE:
             return _decide_credit_line(key, facts, facts.subject.credit_line, policy, now_ms)
-        case Basis.TICKET | Basis.EXIT | Basis.REENTRY | Basis.OVERRIDE:
+        case Basis.TICKET | Basis.STATUTORY | Basis.EXIT | Basis.REENTRY | Basis.OVERRIDE:
             return Decision(Reason.NO_ENTITLEMENT, detail="no right of a subject")
         case _:
             assert_never(basis)

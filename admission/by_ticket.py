@@ -31,7 +31,7 @@ from admission.validity import withdrawn
 def decide_ticket_code(code: TicketCode, facts: Facts, policy: Policy, now_ms: int) -> Decision:
     """Decide a signed ticket: by the list's row where there is one, else by what is signed."""
     if facts.ticket is not None:
-        return _decide_listed(code.key, facts.ticket, facts, policy, now_ms)
+        return decide_listed(code.key, facts.ticket, facts, policy, now_ms)
     if facts.is_key_withdrawn:
         return withdrawn(code.key_id)
     if facts.current_list is None:
@@ -52,7 +52,7 @@ def decide_unsigned_code(
     if facts.ticket is None:
         whose = f"issuer {code.issuer}" if isinstance(code, ExternalCode) else "a short code"
         return Decision(Reason.UNLISTED_CODE, detail=whose)
-    return _decide_listed(code.key, facts.ticket, facts, policy, now_ms)
+    return decide_listed(code.key, facts.ticket, facts, policy, now_ms)
 
 
 _STATUSES = {
@@ -69,8 +69,13 @@ CHECKS: Mapping[str, Check] = {
 """The rules of a product's terms in the order in which they are asked, by name."""
 
 
-def _decide_listed(key: bytes, ticket: Ticket, facts: Facts, policy: Policy, now_ms: int) -> Decision:
-    """Decide a ticket that the list knows; the list's row outranks what is printed in the code."""
+def decide_listed(
+    key: bytes, ticket: Ticket, facts: Facts, policy: Policy, now_ms: int, *, is_proven: bool = False
+) -> Decision:
+    """Decide a ticket that the list knows; the list's row outranks what is printed in the code.
+
+    `is_proven` says that a member of staff has looked at whatever proof its product asks for.
+    """
     if facts.product is None:
         return Decision(Reason.UNKNOWN_PRODUCT, detail=f"product {ticket.product}")
     if ticket.quantity - ticket.refunded <= 0:
@@ -88,7 +93,8 @@ def _decide_listed(key: bytes, ticket: Ticket, facts: Facts, policy: Policy, now
     refused = check_counters(asked)
     if refused is None and not asked.terms.unlimited and _left(ticket, asked) <= 0:
         refused = Decision(Reason.ALREADY_USED, detail=_last_use(facts.history))
-    refused = refused or first_refusal(_AFTER_ENTRIES, asked)
+    if not is_proven:
+        refused = refused or first_refusal(_AFTER_ENTRIES, asked)
     return refused or Decision(
         Reason.TICKET, Spend(key, Basis.TICKET, asked.held_until_s, scope=_scope(asked))
     )

@@ -62,6 +62,19 @@ class CreditLineRow(msgspec.Struct, frozen=True, array_like=True):
     until_s: int
 
 
+class DocumentRow(msgspec.Struct, frozen=True, array_like=True):
+    """Whose the document `key` is, or a ticket bought on it, as it is since `revision`.
+
+    `holder` is the key of the subject, or of the ticket when `is_ticket`; one that is not `is_linked` was removed.
+    """
+
+    revision: int
+    key: bytes
+    holder: bytes
+    is_ticket: bool
+    is_linked: bool = True
+
+
 class WithdrawnKeyRow(msgspec.Struct, frozen=True, array_like=True):
     """An issuer key that was withdrawn, for good."""
 
@@ -69,7 +82,7 @@ class WithdrawnKeyRow(msgspec.Struct, frozen=True, array_like=True):
     key_id: bytes
 
 
-Row = ProductRow | TicketRow | MembershipRow | CreditLineRow | WithdrawnKeyRow
+Row = ProductRow | TicketRow | MembershipRow | CreditLineRow | WithdrawnKeyRow | DocumentRow
 
 
 class ListChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +101,7 @@ class ListChanges(msgspec.Struct, frozen=True, kw_only=True):
     memberships: tuple[MembershipRow, ...] = ()
     credit_lines: tuple[CreditLineRow, ...] = ()
     withdrawn_keys: tuple[WithdrawnKeyRow, ...] = ()
+    documents: tuple[DocumentRow, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -98,6 +112,7 @@ class ListChanges(msgspec.Struct, frozen=True, kw_only=True):
             *self.memberships,
             *self.credit_lines,
             *self.withdrawn_keys,
+            *self.documents,
         )
 
 
@@ -110,6 +125,7 @@ def with_rows(head: ListChanges, rows: tuple[Row, ...]) -> ListChanges:
         memberships=tuple(row for row in rows if isinstance(row, MembershipRow)),
         credit_lines=tuple(row for row in rows if isinstance(row, CreditLineRow)),
         withdrawn_keys=tuple(row for row in rows if isinstance(row, WithdrawnKeyRow)),
+        documents=tuple(row for row in rows if isinstance(row, DocumentRow)),
     )
 
 
@@ -122,6 +138,8 @@ def is_urgent(row: Row) -> bool:
             return row.until_s <= row.from_s
         case CreditLineRow():
             return row.per_visit_fen == 0
+        case DocumentRow():
+            return not row.is_linked
         case WithdrawnKeyRow():
             return True
         case _:

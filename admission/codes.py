@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import Enum
 from hashlib import blake2b
 from typing import Any
@@ -13,6 +14,7 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from admission import base45
+from admission.documents import DocumentKind, document_key, read_document
 from admission.envelope import (
     BadSignatureError,
     Context,
@@ -119,7 +121,19 @@ class ShortCode:
     key: bytes
 
 
-Credential = TicketCode | CreditCode | ExternalCode | ShortCode
+@dataclass(frozen=True, slots=True)
+class DocumentCode:
+    """A person's document, known only by its keyed hash; `born` is what its number says, kept for no longer than this.
+
+    Whose document it is, and which tickets were bought on it, is in the list.
+    """
+
+    key: bytes
+    kind: DocumentKind
+    born: date | None = field(default=None, repr=False, compare=False)
+
+
+Credential = TicketCode | CreditCode | ExternalCode | ShortCode | DocumentCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +248,7 @@ def _ticket_id(claims: Mapping[Any, Any]) -> bytes:
     return value
 
 
-def _parse_text(payload: bytes, book: CodeBook) -> ExternalCode | ShortCode | Rejected:
+def _parse_text(payload: bytes, book: CodeBook) -> ExternalCode | ShortCode | DocumentCode | Rejected:
     """Return what an unsigned text is; another issuer's pattern goes first: somebody set it up on purpose."""
     try:
         text = payload.decode("ascii")
@@ -244,6 +258,9 @@ def _parse_text(payload: bytes, book: CodeBook) -> ExternalCode | ShortCode | Re
         if issuer.pattern.fullmatch(text):
             return ExternalCode(external_key(issuer.name, text, book.hash_key), issuer.name)
     try:
+        read = read_document(text)
+        if read is not None:
+            return DocumentCode(document_key(read, book.hash_key), read.kind, read.born)
         short = read_short_code(text)
     except MistypedError as error:
         return Rejected(Reason.MISTYPED, str(error))

@@ -6,10 +6,20 @@ from typing import assert_never
 
 from admission import capacity
 from admission.answers import Decision, Spend
+from admission.by_document import decide_document
 from admission.by_subject import benefits, decide_credit_code
 from admission.by_ticket import decide_ticket_code, decide_unsigned_code
 from admission.capacity import CapacityFacts
-from admission.codes import KEY_BYTES, Credential, CreditCode, ExternalCode, Rejected, ShortCode, TicketCode
+from admission.codes import (
+    KEY_BYTES,
+    Credential,
+    CreditCode,
+    DocumentCode,
+    ExternalCode,
+    Rejected,
+    ShortCode,
+    TicketCode,
+)
 from admission.facts import Direction, Facts, LaneClass, LaneTraits
 from admission.policy import Policy
 from admission.reasons import Reason
@@ -40,11 +50,19 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
     """
     if facts.lane.direction is Direction.EXIT:
         return _leave(credential.key, now_ms)
-    resumed = _interrupted_use(facts, policy, now_ms)
-    if resumed is not None:
-        return Decision(Reason.RESUMED, resumed=resumed)
-    decision = _on_its_lane(_decide_right(credential, facts, policy, now_ms), facts, policy, now_ms)
-    return _within_capacity(decision, facts)
+    for known in (facts, *(held for _, held in facts.held)):
+        resumed = _interrupted_use(known, policy, now_ms)
+        if resumed is not None:
+            return Decision(Reason.RESUMED, resumed=resumed)
+    return _here_and_now(_decide_right(credential, facts, policy, now_ms), facts, policy, now_ms)
+
+
+def _here_and_now(decision: Decision, facts: Facts, policy: Policy, now_ms: int) -> Decision:
+    """Return `decision`, or why this lane, or a full site, stands against it."""
+    if decision.spend is None:
+        return decision
+    behind = facts.behind(decision.spend.key)
+    return _within_capacity(_on_its_lane(decision, behind, policy, now_ms), behind)
 
 
 def _decide_right(credential: Credential, facts: Facts, policy: Policy, now_ms: int) -> Decision:
@@ -55,6 +73,8 @@ def _decide_right(credential: Credential, facts: Facts, policy: Policy, now_ms: 
             return decide_unsigned_code(credential, facts, policy, now_ms)
         case CreditCode():
             return decide_credit_code(credential, facts, policy, now_ms)
+        case DocumentCode():
+            return decide_document(credential, facts, policy, now_ms)
         case _:
             assert_never(credential)
 

@@ -9,9 +9,18 @@ from typing import assert_never
 import msgspec
 
 from admission.answers import Decision
+from admission.by_document import answers_on
 from admission.by_subject import benefits, decide_basis
 from admission.by_ticket import CHECKS
-from admission.codes import Credential, CreditCode, ExternalCode, Rejected, ShortCode, TicketCode
+from admission.codes import (
+    Credential,
+    CreditCode,
+    DocumentCode,
+    ExternalCode,
+    Rejected,
+    ShortCode,
+    TicketCode,
+)
 from admission.decision import decide, refuse
 from admission.entitlements import SubjectRights
 from admission.facts import Facts
@@ -45,6 +54,9 @@ def _rights(facts: Facts, policy: Policy, now_ms: int) -> Iterator[str]:
         yield from (f"counter     {name} {used}" for name, used in sorted(facts.ticket.counters.items()))
     if facts.subject is not None:
         yield from _subject(facts.subject, policy)
+    for _, held in facts.held:
+        if held.ticket is not None:
+            yield f"bought      {held.ticket.product}: {_ticket(held.ticket, policy)}"
     for benefit in benefits(facts, policy, now_ms):
         yield f"benefit     {benefit.benefit_id}: {benefit.clause}"
     for use in sorted(facts.history.uses, key=lambda use: use.at_ms):
@@ -83,6 +95,11 @@ def _rules(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
         for basis in policy.subject_order:
             found = decide_basis(basis, credential.key, facts, policy, now_ms)
             yield f"rule        {basis.name.lower()}: {_said(found)}"
+        return
+    if isinstance(credential, DocumentCode):
+        for basis in policy.subject_order:
+            for answer in answers_on(basis, credential, facts, policy, now_ms):
+                yield f"rule        {basis.name.lower()}: {_said(answer)}"
         return
     validity = _validity(credential, facts)
     if validity is None:
@@ -143,6 +160,8 @@ def _credential(credential: Credential | Rejected, policy: Policy) -> str:
             return f"credit code, key {credential.key.hex()}"
         case ExternalCode():
             return f"code of {credential.issuer}, key {credential.key.hex()}"
+        case DocumentCode():
+            return f"document, {credential.kind}, key {credential.key.hex()}"
         case ShortCode():
             return f"short code, key {credential.key.hex()}"
         case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 
 from admission.capacity import CapacityFacts
@@ -74,7 +75,8 @@ class Facts:
 
     `box_id` is whose lane it is: neighbours may have lanes of the same name. None where no neighbours are heard.
     `is_key_withdrawn` says that the key which signed the credential is no longer trusted. `capacity` is None where the
-    site has no limit.
+    site has no limit. For a document, `subject_key` is whose it is, `born` what its number says, and `held` the facts
+    of each ticket that was bought on it, by the ticket's key; empty and None for every other credential.
     """
 
     site_id: str
@@ -89,6 +91,13 @@ class Facts:
     is_key_withdrawn: bool = False
     lane: LaneTraits = ORDINARY_ENTRY
     capacity: CapacityFacts | None = None
+    subject_key: bytes = b""
+    born: date | None = field(default=None, repr=False)
+    held: tuple[tuple[bytes, Facts], ...] = ()
+
+    def behind(self, key: bytes) -> Facts:
+        """Return the facts of the right `key`: of one of the tickets held, or these."""
+        return next((facts for held_key, facts in self.held if held_key == key), self)
 
 
 @dataclass(frozen=True, slots=True)

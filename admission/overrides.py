@@ -6,8 +6,18 @@ from dataclasses import replace
 from hashlib import blake2b
 
 from admission.answers import Decision, Spend
+from admission.by_document import decide_document, told_by
 from admission.by_subject import decide_credit_code
-from admission.codes import KEY_BYTES, Credential, CreditCode, ExternalCode, Rejected, ShortCode, TicketCode
+from admission.codes import (
+    KEY_BYTES,
+    Credential,
+    CreditCode,
+    DocumentCode,
+    ExternalCode,
+    Rejected,
+    ShortCode,
+    TicketCode,
+)
 from admission.facts import Facts
 from admission.policy import Policy
 from admission.reasons import Reason, Verdict
@@ -42,14 +52,19 @@ def decide_override(
         return Decision(refused, detail=f"role {act.role.word} may not override {refused}")
     if refused is Reason.PROOF_NEEDED and isinstance(credential, CreditCode):
         return _proven(decide_credit_code(credential, facts, policy, now_ms, is_proven=True), act)
+    if refused is Reason.PROOF_NEEDED and isinstance(credential, DocumentCode):
+        return _proven(decide_document(credential, facts, policy, now_ms, is_proven=True), act)
+    key = credential.key if not isinstance(credential, Rejected) else _override_key(act)
+    if isinstance(credential, DocumentCode):
+        key = told_by(credential, facts, policy, now_ms, refused)
+        facts = facts.behind(key)
     keep_until_s = now_ms // 1000 + KEPT_S
-    if refused.verdict is not Verdict.REFER or isinstance(credential, Rejected | CreditCode):
-        key = _override_key(act) if isinstance(credential, Rejected) else credential.key
+    if refused.verdict is not Verdict.REFER or not _is_of_a_ticket(credential, facts):
         return _admitted(Spend(key, Basis.OVERRIDE, keep_until_s), act)
     if _is_spent(facts):
         return Decision(Reason.ALREADY_USED, detail="spent since it was referred")
     until_s = _until_s(credential, facts)
-    spend = Spend(credential.key, Basis.TICKET, until_s or keep_until_s, risk=Risk.STAFF)
+    spend = Spend(key, Basis.TICKET, until_s or keep_until_s, risk=Risk.STAFF)
     return _admitted(spend, act)
 
 
@@ -69,6 +84,13 @@ def _override_key(act: StaffAct) -> bytes:
     return blake2b(act.refused_record.encode(), digest_size=KEY_BYTES, person=b"sg override").digest()
 
 
+def _is_of_a_ticket(credential: Credential | Rejected, facts: Facts) -> bool:
+    """Return whether what was shown names a ticket, itself or as one bought on a document."""
+    if isinstance(credential, DocumentCode):
+        return facts.ticket is not None
+    return isinstance(credential, TicketCode | ExternalCode | ShortCode)
+
+
 def _is_spent(facts: Facts) -> bool:
     if facts.ticket is None:
         return facts.history.held(Basis.TICKET) > 0
@@ -76,7 +98,7 @@ def _is_spent(facts: Facts) -> bool:
     return facts.ticket.quantity - facts.ticket.refunded - used <= 0
 
 
-def _until_s(credential: TicketCode | ExternalCode | ShortCode, facts: Facts) -> int | None:
+def _until_s(credential: Credential | Rejected, facts: Facts) -> int | None:
     if facts.ticket is not None:
         return facts.ticket.valid_until_s
     return credential.validity.until_s if isinstance(credential, TicketCode) else None

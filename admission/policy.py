@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from admission.capacity import CapacityLimits
-from admission.terms import Proof
+from admission.terms import Ages, Proof
 from admission.tickets import Basis
 
 
@@ -125,6 +125,29 @@ class Benefit:
 
 
 @dataclass(frozen=True, slots=True)
+class AgeVisit:
+    """Free admission by age, read from a document; sites and days as in `FreeVisit`.
+
+    `per_day` is how often on one local day; None for no such limit.
+    """
+
+    rule_id: str
+    ages: Ages
+    first_day: date
+    last_day: date
+    clause: str
+    sites: frozenset[str] = frozenset()
+    state_owned_only: bool = False
+    per_day: int | None = None
+
+    def applies(self, site: Site, day: date, above: frozenset[str] = frozenset()) -> bool:
+        """Return whether it holds on the local date `day` at `site`, which lies below `above`."""
+        if self.state_owned_only and not site.state_owned:
+            return False
+        return self.first_day <= day <= self.last_day and _covers(self.sites, site, above)
+
+
+@dataclass(frozen=True, slots=True)
 class CreditLimits:
     """What may be risked on credit while its home, the centre, is not asked.
 
@@ -159,6 +182,7 @@ class Policy:
     resume_within_s: int
     override_within_s: int = 120
     benefits: tuple[Benefit, ...] = ()
+    age_visits: tuple[AgeVisit, ...] = ()
     capacities: Mapping[str, CapacityLimits] = field(default_factory=dict)
     """The approved capacity of each site that has one."""
 

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     TICKET = "TICKET"
     UNLISTED_TICKET = "UNLISTED_TICKET"
     FREE_VISIT = "FREE_VISIT"
+    STATUTORY_FREE = "STATUTORY_FREE"
     CREDIT_LINE = "CREDIT_LINE"
     REENTRY = "REENTRY"
     EXIT = "EXIT"
@@ -140,6 +141,13 @@ WORDINGS: dict[Reason, Wording] = {
     ),
     Reason.FREE_VISIT: Wording(
         Verdict.ADMIT, "欢迎光临，本次免票", "Welcome, your visit is free", "首次免票", "First visit free"
+    ),
+    Reason.STATUTORY_FREE: Wording(
+        Verdict.ADMIT,
+        "欢迎光临，请通行",
+        "Welcome, please go through",
+        "按年龄法定免票；依据见条款",
+        "Free by age; the clause says by what",
     ),
     Reason.CREDIT_LINE: Wording(
         Verdict.ADMIT,

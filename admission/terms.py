@@ -69,6 +69,17 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     en: str
 
 
+class Ages(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a concession is for: from `from_age` years on, and before `before_age` of them."""
+
+    from_age: NotNegative = 0
+    before_age: Positive | None = None
+
+    def has(self, age: int) -> bool:
+        """Return whether somebody of `age` years is meant."""
+        return self.from_age <= age and (self.before_age is None or age < self.before_age)
+
+
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a product asks for beside a ticket's validity and quantity.
 
@@ -77,7 +88,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `per_site_day` count entries beside the total. `blackouts` are days on which it does not admit. `passback_s` is how
     long the same ticket does not admit again. `services` maps what lies behind a lane to the entries of one ticket
     there; empty: the site itself, as often as the ticket says. `rule` is an admission rule (see `rules`).
-    `priority_lane`: its holders may use the priority lanes.
+    `priority_lane`: its holders may use the priority lanes. `ages`: who is of that age by a document that a reader
+    read needs no `proof`.
     """
 
     early_grace_s: NotNegative = 0
@@ -99,6 +111,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether the visit was reserved: at red, reservations still enter."""
     rule: Any = None
     priority_lane: bool = False
+    ages: Ages | None = None
 
     @property
     def counters(self) -> bool:
@@ -139,8 +152,21 @@ def check_terms(data: str | bytes) -> str:
             if w.until_min <= w.from_min
         ),
         *(f"rule: {problem}" for problem in rules.problems(terms.rule)),
+        *_age_problems(terms),
     ]
     if problems:
         raise TermsError("; ".join(problems))
     text = msgspec.json.encode(terms).decode()
     return "" if text == "{}" else text
+
+
+def _age_problems(terms: Terms) -> list[str]:
+    ages = terms.ages
+    if ages is None:
+        return []
+    problems = []
+    if ages.before_age is not None and ages.before_age <= ages.from_age:
+        problems.append("ages.before_age: is not after from_age")
+    if terms.proof is None:
+        problems.append("ages: need a proof, for whoever comes with a code alone")
+    return problems

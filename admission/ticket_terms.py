@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from admission import rules
 from admission.answers import Decision
+from admission.documents import age_on
 from admission.facts import ADMISSION, Facts
 from admission.jsonlogic import RuleError
 from admission.policy import Policy
@@ -149,9 +150,13 @@ def check_counters(asked: Asked) -> Decision | None:
 
 
 def check_proof(asked: Asked) -> Decision | None:
-    """Refer a concession to staff, with what they have to look at."""
-    proof = asked.terms.proof
-    return Decision(Reason.PROOF_NEEDED, detail=f"{proof.zh} {proof.en}") if proof else None
+    """Refer a concession to staff, with what they have to look at; an age that a document shows is proof enough."""
+    proof, ages, born = asked.terms.proof, asked.terms.ages, asked.facts.born
+    if proof is None:
+        return None
+    if ages is not None and born is not None and ages.has(age_on(asked.local(asked.now_ms).date(), born)):
+        return None
+    return Decision(Reason.PROOF_NEEDED, detail=f"{proof.zh} {proof.en}")
 
 
 def reenters(asked: Asked) -> bool:

@@ -19,6 +19,7 @@ class Basis(IntEnum):
     TICKET = 1
     FREE_VISIT = 2
     CREDIT_LINE = 3
+    STATUTORY = 4
     EXIT = 6
     REENTRY = 7
     OVERRIDE = 9
@@ -174,6 +175,10 @@ class History:
             if use.basis in bases and use.at_ms <= until_ms and is_held(self.outcomes(use))
         )
         return max(fitting, key=lambda use: (use.at_ms, use.seq_no), default=None)
+
+    def with_more(self, other: History) -> History:
+        """Return the uses of both, under these watermarks."""
+        return History(self.uses + other.uses, self.closings + other.closings, self.watermarks)
 
     def uncounted(self) -> History:
         """Return the same uses with none of them counted by a list: for a right that no list has counters for."""

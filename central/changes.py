@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, false, or_, select, tru
 
 from admission.changes import (
     CreditLineRow,
+    DocumentRow,
     ListChanges,
     MembershipRow,
     ProductRow,
@@ -25,7 +26,7 @@ from admission.changes import (
 from admission.tickets import TicketStatus
 from central.clock import Clock
 from central.rights import current_revision
-from central.schema import credit_lines, memberships, products, tickets, withdrawn_keys
+from central.schema import credit_lines, documents, memberships, products, tickets, withdrawn_keys
 from sync.protocol import CHANGES_PER_MESSAGE
 
 MOST_ROWS = 20_000
@@ -148,6 +149,10 @@ def _credit_line_row(row: Any) -> CreditLineRow:
     return CreditLineRow(row.revision, row.key, row.limit_fen, row.per_visit_fen, row.until_s)
 
 
+def _document_row(row: Any) -> DocumentRow:
+    return DocumentRow(row.revision, row.key, row.holder, row.is_ticket, row.is_linked)
+
+
 def _withdrawn_key_row(row: Any) -> WithdrawnKeyRow:
     return WithdrawnKeyRow(row.revision, row.key_id)
 
@@ -157,5 +162,6 @@ _KINDS = (
     _Kind(tickets, _ticket_row, or_(tickets.c.refunded > 0, tickets.c.status != TicketStatus.VALID)),
     _Kind(memberships, _membership_row, memberships.c.until_s <= memberships.c.from_s),
     _Kind(products, _product_row, false()),
-    _Kind(credit_lines, _credit_line_row, false()),
+    _Kind(credit_lines, _credit_line_row, credit_lines.c.per_visit_fen == 0),
+    _Kind(documents, _document_row, documents.c.is_linked == false()),
 )

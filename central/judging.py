@@ -90,7 +90,7 @@ def conflicts_of(uses: Iterable[FoldedUse], right: Right, policy: Policy) -> Ite
             case Basis.CREDIT_LINE:
                 for use, first in _excess(ranked, right.limit_fen or 0, _fare):
                     yield _conflict(use, first, ConflictKind.CREDIT_EXCEEDED, use.fare_fen)
-            case Basis.OVERRIDE | Basis.EXIT | Basis.REENTRY:
+            case Basis.OVERRIDE | Basis.STATUTORY | Basis.EXIT | Basis.REENTRY:
                 pass  # spends no right: reported as what it is, not as a use in excess
             case _:
                 assert_never(basis)

@@ -24,6 +24,7 @@ from central.counting import HELD, held_by
 from central.rights import current_revision
 from central.schema import (
     credit_lines,
+    documents,
     fold_positions,
     memberships,
     products,
@@ -60,6 +61,9 @@ CREATE TABLE free_visits (
 CREATE TABLE credit_lines (
     key BLOB PRIMARY KEY, limit_fen INTEGER NOT NULL, per_visit_fen INTEGER NOT NULL,
     outstanding_fen INTEGER NOT NULL, until_s INTEGER NOT NULL, revision INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE documents (
+    key BLOB NOT NULL, holder BLOB NOT NULL, is_ticket INTEGER NOT NULL, PRIMARY KEY (key, holder)
 ) WITHOUT ROWID;
 CREATE TABLE withdrawn_keys (key_id BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
 """
@@ -116,6 +120,7 @@ def _fill(connection: Connection, target: sqlite3.Connection, policy: Policy, me
     _insert(target, "free_visits", 3, _free_visits(connection))
     _insert(target, "credit_lines", 6, _credit_lines(connection))
     _insert(target, "withdrawn_keys", 2, _withdrawn_keys(connection))
+    _insert(target, "documents", 3, _documents(connection))
     target.execute("COMMIT")
     return sum(seq_no for _, seq_no in watermarks)
 
@@ -206,6 +211,12 @@ def _credit_lines(connection: Connection) -> Iterator[tuple[Any, ...]]:
 def _withdrawn_keys(connection: Connection) -> Iterator[tuple[Any, ...]]:
     columns = (withdrawn_keys.c.key_id, withdrawn_keys.c.revision)
     return _rows(connection, select(*columns).order_by(withdrawn_keys.c.key_id))
+
+
+def _documents(connection: Connection) -> Iterator[tuple[Any, ...]]:
+    columns = (documents.c.key, documents.c.holder, documents.c.is_ticket)
+    query = select(*columns).where(documents.c.is_linked)
+    return _rows(connection, query.order_by(documents.c.key, documents.c.holder))
 
 
 def _flush(path: Path) -> tuple[bytes, int]:

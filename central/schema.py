@@ -115,6 +115,18 @@ credit_lines = Table(
     sqlite_with_rowid=False,
 )
 
+documents = Table(
+    "documents",
+    metadata,
+    Column("key", Bytes(16), primary_key=True, comment="the document's keyed hash"),
+    Column("holder", Bytes(16), primary_key=True, comment="the key of a subject or a ticket"),
+    Column("is_ticket", Boolean, nullable=False),
+    Column("is_linked", Boolean, nullable=False, comment="false: removed"),
+    Column("revision", BigInteger, nullable=False),
+    Index("documents_revision", "revision"),
+    sqlite_with_rowid=False,
+)
+
 withdrawn_keys = Table(
     "withdrawn_keys",
     metadata,

@@ -41,6 +41,7 @@ _REASON_OF_BASIS = {
     Basis.TICKET: Reason.TICKET,
     Basis.FREE_VISIT: Reason.FREE_VISIT,
     Basis.CREDIT_LINE: Reason.CREDIT_LINE,
+    Basis.STATUTORY: Reason.STATUTORY_FREE,
     Basis.EXIT: Reason.EXIT,
     Basis.REENTRY: Reason.REENTRY,
     Basis.OVERRIDE: Reason.OVERRIDDEN,

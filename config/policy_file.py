@@ -12,6 +12,7 @@ import msgspec
 
 from admission.capacity import CapacityLimits
 from admission.policy import (
+    AgeVisit,
     Benefit,
     CreditLimits,
     Days,
@@ -22,13 +23,18 @@ from admission.policy import (
     Scope,
     Site,
 )
-from admission.terms import Proof
+from admission.terms import Ages, Proof
 from admission.tickets import Basis
 from config.loader import SettingsError, load
 
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 
-_BASES = {"free_visit": Basis.FREE_VISIT, "credit_line": Basis.CREDIT_LINE}
+_BASES = {
+    "ticket": Basis.TICKET,
+    "statutory": Basis.STATUTORY,
+    "free_visit": Basis.FREE_VISIT,
+    "credit_line": Basis.CREDIT_LINE,
+}
 
 
 class SiteTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +100,23 @@ class BenefitTable(msgspec.Struct, frozen=True, kw_only=True):
     """What is taken off an admission on credit."""
 
 
+class AgeVisitTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Free admission by age, read from a document without staff."""
+
+    id: str
+    from_age: NotNegative = 0
+    before_age: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Years of age, completed on the site's local day; left out for no end."""
+    first_day: dt.date
+    last_day: dt.date
+    clause: str
+    sites: frozenset[str] = frozenset()
+    """Sites it holds at, or nodes of the site tree with all below them; empty for every site."""
+    state_owned_only: bool = False
+    per_day: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How often on one local day; left out for no such limit."""
+
+
 class CapacityTable(msgspec.Struct, frozen=True, kw_only=True):
     """The approved capacity of a site (最大承载量)."""
 
@@ -135,7 +158,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str
     """IANA name of the sites' time zone."""
     subject_order: tuple[str, ...]
-    """Which right of a person is spent first: free_visit, credit_line."""
+    """Which right of a person is spent first: ticket, statutory, free_visit, credit_line; unnamed, a ticket is."""
     resume_within_s: NotNegative
     """How long after an interrupted admission the same visitor may go on at the same lane."""
     override_within_s: NotNegative = 120
@@ -143,6 +166,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     sites: tuple[SiteTable, ...]
     free_visits: tuple[FreeVisitTable, ...] = ()
     benefits: tuple[BenefitTable, ...] = ()
+    age_visits: tuple[AgeVisitTable, ...] = ()
     capacities: tuple[CapacityTable, ...] = ()
     credit: CreditTable
     offline: OfflineTable
@@ -166,6 +190,7 @@ def read_policy(text: str) -> Policy:
         *_order_problems(document),
         *_free_visit_problems(document),
         *_benefit_problems(document),
+        *_age_visit_problems(document),
         *_capacity_problems(document),
         *_exposure_problems(document.credit),
     )
@@ -176,7 +201,7 @@ def read_policy(text: str) -> Policy:
         timezone=ZoneInfo(document.timezone),
         sites={site.id: _site(site) for site in document.sites},
         free_visits=tuple(_free_visit(table) for table in document.free_visits),
-        subject_order=tuple(_BASES[name] for name in document.subject_order),
+        subject_order=_order(document),
         credit=CreditLimits(
             document.credit.per_subject_fen,
             document.credit.per_box_day_fen,
@@ -187,6 +212,7 @@ def read_policy(text: str) -> Policy:
         resume_within_s=document.resume_within_s,
         override_within_s=document.override_within_s,
         benefits=tuple(_benefit(table) for table in document.benefits),
+        age_visits=tuple(_age_visit(table) for table in document.age_visits),
         capacities={
             table.site: CapacityLimits(table.max_inside, table.max_per_day, table.percents)
             for table in document.capacities
@@ -219,6 +245,25 @@ def _free_visit(table: FreeVisitTable) -> FreeVisit:
         blackouts=tuple(Days(days.first, days.last) for days in table.blackouts),
         per=table.per,
         proofs=table.proofs,
+    )
+
+
+def _order(document: PolicyDocument) -> tuple[Basis, ...]:
+    """Return the order of rights; what somebody has paid for goes first where the document does not say."""
+    named = tuple(_BASES[name] for name in document.subject_order)
+    return named if Basis.TICKET in named else (Basis.TICKET, *named)
+
+
+def _age_visit(table: AgeVisitTable) -> AgeVisit:
+    return AgeVisit(
+        rule_id=table.id,
+        ages=Ages(from_age=table.from_age, before_age=table.before_age),
+        first_day=table.first_day,
+        last_day=table.last_day,
+        clause=table.clause,
+        sites=table.sites,
+        state_owned_only=table.state_owned_only,
+        per_day=table.per_day,
     )
 
 
@@ -285,7 +330,21 @@ def _benefit_problems(document: PolicyDocument) -> list[str]:
     return problems
 
 
-def _where_problems(where: str, table: FreeVisitTable | BenefitTable, document: PolicyDocument) -> list[str]:
+def _age_visit_problems(document: PolicyDocument) -> list[str]:
+    problems = _twice("age_visits", [rule.id for rule in document.age_visits])
+    for number, rule in enumerate(document.age_visits):
+        where = f"age_visits[{number}]"
+        problems += _where_problems(where, rule, document)
+        if rule.before_age is not None and rule.before_age <= rule.from_age:
+            problems.append(f"{where}.before_age: {rule.before_age} is not after from_age {rule.from_age}")
+    if document.age_visits and "statutory" not in document.subject_order:
+        problems.append("subject_order: names no statutory, and without it age_visits give nothing")
+    return problems
+
+
+def _where_problems(
+    where: str, table: FreeVisitTable | BenefitTable | AgeVisitTable, document: PolicyDocument
+) -> list[str]:
     """Return what is wrong with the sites and the window that both kinds have."""
     known = {site.id for site in document.sites}
     problems = [f"{where}.sites: no site is called {name!r}" for name in sorted(table.sites - known)]

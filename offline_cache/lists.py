@@ -58,6 +58,7 @@ class ListFile:
         self.site_id = str(meta["site_id"])
         self.info = ListInfo(version=int(meta["version"]), as_of_s=int(meta["as_of_s"]))
         self.revision = int(meta.get("revision", 0))
+        self._has_documents = self._has("documents")
         self.watermarks: dict[str, int] = dict(self._sql.execute("SELECT box_id, seq_no FROM watermarks"))
 
     def ticket(self, key: bytes) -> Ticket | None:
@@ -98,10 +99,21 @@ class ListFile:
             credit_line=CreditLine(*line) if line else None,
         )
 
+    def holders(self, document: bytes) -> dict[bytes, bool]:
+        """Return whose the document is and what was bought on it: keys, with True for those of tickets."""
+        if not self._has_documents:
+            return {}
+        found = self._sql.execute("SELECT holder, is_ticket FROM documents WHERE key = ?", (document,))
+        return {holder: bool(is_ticket) for holder, is_ticket in found}
+
     def withdrawn_keys(self) -> list[tuple[bytes, int]]:
         """Return the issuer keys that were withdrawn, each with its revision; none in a list that has no such table."""
-        known = self._sql.execute("SELECT 1 FROM sqlite_schema WHERE name = 'withdrawn_keys'").fetchone()
+        known = self._has("withdrawn_keys")
         return self._sql.execute("SELECT key_id, revision FROM withdrawn_keys").fetchall() if known else []
+
+    def _has(self, table: str) -> bool:
+        """Return whether the list has the table: one that an earlier centre built may not."""
+        return bool(self._sql.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone())
 
     def close(self) -> None:
         """Close the file."""

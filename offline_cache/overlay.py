@@ -16,6 +16,7 @@ from msgspec.structs import astuple
 
 from admission.changes import (
     CreditLineRow,
+    DocumentRow,
     ListChanges,
     MembershipRow,
     ProductRow,
@@ -43,6 +44,7 @@ _TABLES = (
     _Table(TicketRow, "changed_tickets", "key"),
     _Table(MembershipRow, "changed_memberships", "key, group_id"),
     _Table(CreditLineRow, "changed_credit_lines", "key"),
+    _Table(DocumentRow, "changed_documents", "key, holder"),
 )
 
 

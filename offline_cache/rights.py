@@ -43,6 +43,22 @@ def find_product(sql: sqlite3.Connection, current: ListFile | None, code: str) -
     return product_of(row)
 
 
+def find_holders(
+    sql: sqlite3.Connection, current: ListFile | None, document: bytes
+) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the key of the subject whose the document is, empty for none, and those of the tickets bought on it."""
+    rows = sql.execute(
+        "SELECT holder, is_ticket, is_linked FROM changed_documents WHERE key = ? AND revision > ?",
+        (document, _revision(current)),
+    ).fetchall()
+    holders = current.holders(document) if current else {}
+    holders |= {holder: bool(is_ticket) for holder, is_ticket, is_linked in rows if is_linked}
+    gone = {holder for holder, _, is_linked in rows if not is_linked}
+    found = sorted((holder, is_ticket) for holder, is_ticket in holders.items() if holder not in gone)
+    subject = next((holder for holder, is_ticket in found if not is_ticket), b"")
+    return subject, tuple(holder for holder, is_ticket in found if is_ticket)
+
+
 def find_subject(sql: sqlite3.Connection, current: ListFile, key: bytes, history: History) -> SubjectRights:
     """Return everything that is known of the subject now; empty when nothing is."""
     listed = current.subject(key)

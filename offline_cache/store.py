@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from admission.answers import Answer, Decision, Spend
-from admission.codes import Credential, CreditCode, Rejected, TicketCode
+from admission.codes import Credential, CreditCode, DocumentCode, Rejected, TicketCode
 from admission.events import Admitted, Closed, EpochOpened, Incident, Overridden, Resumed
-from admission.facts import Attempt, Exposure, Facts
+from admission.facts import Attempt, Exposure, Facts, ListInfo
 from admission.tickets import Basis, Closing, History, Outcome, Risk, Use
 from offline_cache.capacity import capacity_facts, note_closing, note_use
 from offline_cache.database import Database
 from offline_cache.journal import append, get_state, note_refusal, set_state
 from offline_cache.lists import ListShelf
 from offline_cache.overlay import changes_as_of_s, is_withdrawn
-from offline_cache.rights import find_product, find_subject, find_ticket
+from offline_cache.rights import find_holders, find_product, find_subject, find_ticket
 
 _CLOSED_AS = "SELECT 1 FROM closings c WHERE c.admission_id = u.admission_id AND c.outcome"
 # What `admission.tickets.is_held` says, for sums over many uses.
@@ -93,6 +93,8 @@ class Store:
             return Facts(self._site_id, attempt.lane_id, info, box_id=self._box_id, lane=attempt.lane)
         credential = attempt.credential
         history = _history(sql, credential.key, current.watermarks if current else {})
+        if isinstance(credential, DocumentCode):
+            return self._document_facts(sql, attempt, credential, info, history)
         if isinstance(credential, CreditCode):
             return Facts(
                 self._site_id,
@@ -120,6 +122,44 @@ class Store:
             is_key_withdrawn=isinstance(credential, TicketCode) and is_withdrawn(sql, credential.key_id),
             capacity=capacity_facts(sql, self._box_id, attempt.day_start_ms),
         )
+
+    def _document_facts(
+        self,
+        sql: sqlite3.Connection,
+        attempt: Attempt,
+        code: DocumentCode,
+        info: ListInfo | None,
+        own: History,
+    ) -> Facts:
+        """Return what is known of a document: its holder's rights, and each ticket bought on it.
+
+        What was used by the document itself, its exits above all, belongs to the history of all of them.
+        """
+        current = self._lists.in_use
+        subject_key, ticket_keys = find_holders(sql, current, code.key)
+        histories = {key: _history(sql, key, own.watermarks) for key in (subject_key, *ticket_keys) if key}
+        history = own.with_more(histories[subject_key]) if subject_key else own
+        whole = Facts(
+            self._site_id,
+            attempt.lane_id,
+            info,
+            subject=find_subject(sql, current, subject_key, history) if current and subject_key else None,
+            history=history,
+            exposure=self._exposure(sql, attempt.day_start_ms),
+            box_id=self._box_id,
+            lane=attempt.lane,
+            capacity=capacity_facts(sql, self._box_id, attempt.day_start_ms),
+            subject_key=subject_key,
+            born=code.born,
+        )
+        held = []
+        for key in ticket_keys:
+            ticket, counted = find_ticket(sql, current, key, own.with_more(histories[key]))
+            if ticket is not None:
+                product = find_product(sql, current, ticket.product)
+                held.append((key, replace(whole, ticket=ticket, product=product, history=counted)))
+        held.sort(key=lambda one: (one[1].ticket.valid_until_s if one[1].ticket else 0, one[0]))
+        return replace(whole, held=tuple(held))
 
     def _exposure(self, sql: sqlite3.Connection, since_ms: int) -> Exposure:
         """Return what this box has risked since `since_ms` and not got back; neighbours have limits of their own."""
@@ -191,7 +231,7 @@ def _product_of(credential: Credential) -> str:
     return credential.product if isinstance(credential, TicketCode) else ""
 
 
-def _history(sql: sqlite3.Connection, key: bytes, watermarks: dict[str, int]) -> History:
+def _history(sql: sqlite3.Connection, key: bytes, watermarks: Mapping[str, int]) -> History:
     """Return all that this box knows of the uses of `key`."""
     uses = sql.execute(
         "SELECT admission_id, box_id, seq_no, basis, scope, lane_id, quantity, fare_fen, at_ms"

@@ -32,12 +32,16 @@ Reader = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One named field of a row; one that is not required reads as `default` when it is absent."""
+    """One named field of a row; one that is not required reads as `default` when it is absent.
+
+    What is secret is never quoted where a mistake is told of.
+    """
 
     name: str
     read: Reader
     required: bool = True
     default: Any = None
+    is_secret: bool = False
 
 
 def terms_text(raw: Any) -> str:

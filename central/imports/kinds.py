@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from admission.codes import external_key, subject_key, ticket_key
+from admission.documents import DocumentKind, document, document_key
 from admission.policy import Policy
+from admission.short_codes import MistypedError
 from admission.tickets import TicketStatus
 from central.imports.fields import (
     Field,
@@ -27,7 +29,8 @@ from central.imports.fields import (
 )
 from central.imports.reading import Layout, Problem, ReadRow, problem
 from central.rights import Known, Record
-from central.schema import boxes, credit_lines, memberships, products, tickets
+from central.schema import boxes, credit_lines, documents, memberships, products, tickets
+from central.sql import rows_by_key
 
 MAX_QUANTITY = 10_000
 MAX_FEN = 10**12
@@ -65,6 +68,8 @@ def import_kinds(policy: Policy, hash_key: bytes, *, allow_demo_keys: bool) -> M
         "groups": _groups(times),
         "group-removals": _group_removals(),
         "credit-lines": _credit_lines(times),
+        "documents": _documents(hash_key, is_linked=True),
+        "document-removals": _documents(hash_key, is_linked=False),
         "boxes": _boxes(sites, allow_demo_keys=allow_demo_keys),
     }
 
@@ -164,6 +169,31 @@ def _credit_lines(times: Times) -> Kind:
     return Kind(Layout(fields, record, ("key",)), credit_lines, _no_check, settles=True)
 
 
+def _documents(hash_key: bytes, *, is_linked: bool) -> Kind:
+    """Say whose documents are, or what was bought on them; what is taken back stays, for every box to hear of it."""
+
+    def record(values: Mapping[str, Any]) -> Record:
+        try:
+            read = document(DocumentKind(values["document_type"]), values["document_number"])
+        except MistypedError as error:
+            raise FieldError(str(error), "document_number") from error
+        if bool(values["subject"]) == bool(values["code"]):
+            raise FieldError("name a subject, or a ticket by its code: one of them", "subject")
+        holder = subject_key(values["subject"]) if values["subject"] else _named_ticket(values, hash_key)
+        key = document_key(read, hash_key)
+        return {"key": key, "holder": holder, "is_ticket": not values["subject"], "is_linked": is_linked}
+
+    fields = (
+        Field("document_type", choice(*DocumentKind)),
+        Field("document_number", text(), is_secret=True),
+        Field("subject", text(), required=False, default=""),
+        Field("issuer", text(), required=False, default=""),
+        Field("code", code_text, required=False, default=""),
+    )
+    check = _check_holders if is_linked else _check_linked
+    return Kind(Layout(fields, record, ("key", "holder")), documents, check)
+
+
 def _boxes(sites: frozenset[str], *, allow_demo_keys: bool) -> Kind:
     fields = (
         Field("box_id", text(pattern=TOPIC_LEVEL)),
@@ -213,6 +243,19 @@ def _check_tickets(connection: Connection, rows: Sequence[ReadRow], known: Known
 def _check_known(_connection: Connection, rows: Sequence[ReadRow], known: Known) -> Iterator[Problem]:
     unknown = (row for row in rows if (row.record["key"],) not in known)
     return (problem(row, "code", "no such ticket") for row in unknown)
+
+
+def _check_holders(connection: Connection, rows: Sequence[ReadRow], _known: Known) -> Iterator[Problem]:
+    wanted = sorted({row.record["holder"] for row in rows if row.record["is_ticket"]})
+    sold = {row.key for row in rows_by_key(connection, tickets.c.key, wanted, tickets.c.key)}
+    for row in rows:
+        if row.record["is_ticket"] and row.record["holder"] not in sold:
+            yield problem(row, "code", "no such ticket")
+
+
+def _check_linked(_connection: Connection, rows: Sequence[ReadRow], known: Known) -> Iterator[Problem]:
+    unknown = (row for row in rows if (row.record["key"], row.record["holder"]) not in known)
+    return (problem(row, "document_type", "the document is not known as theirs") for row in unknown)
 
 
 def _check_member(_connection: Connection, rows: Sequence[ReadRow], known: Known) -> Iterator[Problem]:

@@ -126,18 +126,27 @@ def problem(row: RawRow | ReadRow, field: str, text: str) -> Problem:
 
 def _read_row(raw: RawRow, layout: Layout) -> ReadRow | list[Problem]:
     values: dict[str, Any] = {}
-    problems = list(_unknown_fields(raw, layout))
+    shown = RawRow(raw.number, _quotable(raw, layout))
+    problems = list(_unknown_fields(shown, layout))
     for field in layout.fields:
         try:
             values[field.name] = _read_field(raw, field)
         except FieldError as error:
-            problems.append(problem(raw, field.name, str(error)))
+            problems.append(problem(shown, field.name, str(error)))
     if problems:
         return problems
     try:
-        return ReadRow(raw.number, raw.values, layout.record(values))
+        return ReadRow(raw.number, shown.values, layout.record(values))
     except FieldError as error:
-        return [problem(raw, error.field, str(error))]
+        return [problem(shown, error.field, str(error))]
+
+
+def _quotable(raw: RawRow, layout: Layout) -> Mapping[str, Any]:
+    """Return the row's values as they may be quoted; a secret may stand in a column of any wrong name."""
+    if not any(field.is_secret for field in layout.fields):
+        return raw.values
+    open_names = {field.name for field in layout.fields if not field.is_secret}
+    return {name: value if name in open_names else "" for name, value in raw.values.items()}
 
 
 def _read_field(raw: RawRow, field: Field) -> Any:

@@ -21,6 +21,7 @@ export const REASONS = {
   TICKET: ["门票", "ticket"],
   UNLISTED_TICKET: ["脱机门票", "unlisted ticket"],
   FREE_VISIT: ["首次免票", "free visit"],
+  STATUTORY_FREE: ["按年龄免票", "free by age"],
   CREDIT_LINE: ["先游后付", "pay later"],
   RESUMED: ["继续通行", "resumed"],
   OVERRIDDEN: ["人工放行", "let in by staff"],
@@ -68,6 +69,6 @@ export const REASONS = {
   BAD_SIGNATURE: ["签名无效", "bad signature"],
 };
 
-const ADMITTING = new Set(["TICKET", "UNLISTED_TICKET", "FREE_VISIT", "CREDIT_LINE", "RESUMED", "OVERRIDDEN", "REENTRY", "EXIT"]);
+const ADMITTING = new Set(["TICKET", "UNLISTED_TICKET", "FREE_VISIT", "STATUTORY_FREE", "CREDIT_LINE", "RESUMED", "OVERRIDDEN", "REENTRY", "EXIT"]);
 
 export const admits = (reason) => ADMITTING.has(reason);

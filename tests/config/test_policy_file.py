@@ -42,7 +42,8 @@ def test_the_shipped_policy_loads() -> None:
     policy = load_policy(DEFAULT)
     assert set(policy.sites) == {"wulong", "fairy", "bridges"}
     assert policy.sites["fairy"].fare_fen == 5000
-    assert policy.subject_order == (Basis.FREE_VISIT, Basis.CREDIT_LINE)
+    assert policy.subject_order == (Basis.TICKET, Basis.STATUTORY, Basis.FREE_VISIT, Basis.CREDIT_LINE)
+    assert [(rule.ages.from_age, rule.ages.before_age) for rule in policy.age_visits] == [(0, 6), (65, None)]
     (free,) = policy.free_visits
     assert (len(free.groups), free.scope, free.quantity) == (7, Scope.PER_SITE, 1)
     assert free.first_day < free.last_day
@@ -76,11 +77,22 @@ def test_the_shipped_policy_loads() -> None:
         ('"Asia/Shanghai"', '"Asia/Wulong"', "timezone: 'Asia/Wulong' is not an IANA time zone"),
         ('"Asia/Shanghai"', '"../etc"', "timezone: '../etc' is not an IANA time zone"),
         (
-            '["free_visit", ',
-            '["free_vist", ',
-            "subject_order: 'free_vist' is none of free_visit, credit_line",
+            '"free_visit", ',
+            '"free_vist", ',
+            "subject_order: 'free_vist' is none of ticket, statutory, free_visit, credit_line",
         ),
-        ('["free_visit", ', '["credit_line", ', "subject_order: 'credit_line' stands there twice"),
+        (
+            '"statutory", ',
+            "",
+            "subject_order: names no statutory, and without it age_visits give nothing",
+        ),
+        (
+            "before_age = 6",
+            "from_age = 6\nbefore_age = 6",
+            "age_visits[0].before_age: 6 is not after from_age 6",
+        ),
+        ('id = "elders"', 'id = "children"', "age_visits: 'children' stands there twice"),
+        ('"free_visit", ', '"credit_line", ', "subject_order: 'credit_line' stands there twice"),
         ('id = "fairy"', 'id = "bridges"', "sites: 'bridges' stands there twice"),
         (
             'id = "wulong"',
@@ -146,7 +158,7 @@ def test_every_mistake_is_reported_at_once() -> None:
         .replace("2026-12-31", "2020-12-31")
         .replace('free_visit"', 'x"')
     )
-    assert len(problems(text)) == 4
+    assert len(problems(text)) == 6
 
 
 def test_a_file_is_named_in_its_mistakes(tmp_path: Path) -> None:
@@ -158,3 +170,9 @@ def test_a_file_is_named_in_its_mistakes(tmp_path: Path) -> None:
         with pytest.raises(SettingsError) as caught:
             load_policy(path)
         assert all(problem.startswith(f"{path}: ") for problem in caught.value.problems)
+
+
+def test_paid_tickets_go_first_where_the_order_does_not_name_them() -> None:
+    """Nobody loses a free visit for a ticket that was forgotten in a policy."""
+    text = changed('["ticket", ', "[")
+    assert read_policy(text).subject_order[0] is Basis.TICKET

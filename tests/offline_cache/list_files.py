@@ -33,6 +33,7 @@ CREATE TABLE credit_lines (
     key BLOB PRIMARY KEY, limit_fen INTEGER, per_visit_fen INTEGER, outstanding_fen INTEGER,
     until_s INTEGER, revision INTEGER
 ) WITHOUT ROWID;
+CREATE TABLE documents (key BLOB, holder BLOB, is_ticket INTEGER, PRIMARY KEY (key, holder)) WITHOUT ROWID;
 """
 
 
@@ -47,6 +48,7 @@ def build_list(
     products: tuple[Product, ...] = (DAY_TICKET,),
     tickets: Mapping[bytes, Ticket] | None = None,
     subjects: Mapping[bytes, SubjectRights] | None = None,
+    documents: tuple[tuple[bytes, bytes, bool], ...] = (),
 ) -> bytes:
     """Write a list to `path` and return its SHA-256."""
     path.unlink(missing_ok=True)
@@ -63,6 +65,7 @@ def build_list(
         _insert_ticket(sql, key, ticket)
     for key, subject in (subjects or {}).items():
         _insert_subject(sql, key, subject)
+    sql.executemany("INSERT INTO documents VALUES (?, ?, ?)", documents)
     sql.commit()
     sql.close()
     return hashlib.sha256(path.read_bytes()).digest()

@@ -1,0 +1,9 @@
+-- Whose a document is, and which tickets were bought on it, as far as that changed since the full list.
+CREATE TABLE changed_documents (
+    key BLOB NOT NULL,
+    holder BLOB NOT NULL,
+    revision INTEGER NOT NULL,
+    is_ticket INTEGER NOT NULL,
+    is_linked INTEGER NOT NULL,
+    PRIMARY KEY (key, holder)
+) WITHOUT ROWID;
