@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from admission.answers import Spend
 from admission.capacity import CapacityFacts, CapacityLimits, Headcount
-from admission.codes import Credential, CreditCode, ExternalCode, ShortCode, TicketCode, Validity
+from admission.codes import (
+    Credential,
+    CreditCode,
+    DocumentCode,
+    ExternalCode,
+    ShortCode,
+    TicketCode,
+    Validity,
+)
+from admission.documents import DocumentKind
 from admission.entitlements import CreditLine, Membership, SubjectRights
 from admission.facts import Direction, Exposure, Facts, LaneClass, LaneTraits, ListInfo
 from admission.policy import Policy
@@ -70,6 +79,8 @@ class Case:
                 around = ((self.at - hour).isoformat(), (self.at + hour).isoformat())
                 times = self.said.get("code_validity", around)
                 return CreditCode(KEY, _validity(times, times[0]))
+            case "document":
+                return DocumentCode(KEY, DocumentKind.RESIDENT_ID, self._born())
             case "external":
                 return ExternalCode(KEY, "ota")
             case _:
@@ -78,7 +89,7 @@ class Case:
     def facts(self) -> Facts:
         """What the box knows."""
         lane = self.said.get("lane", {})
-        return Facts(
+        found = Facts(
             self.site_id,
             "1",
             self._list(),
@@ -96,6 +107,10 @@ class Case:
             ),
             capacity=self._capacity(),
         )
+        if self.said.get("code") != "document":
+            return found
+        held = ((KEY, replace(found, born=self._born())),) if found.ticket else ()
+        return replace(found, product=None, ticket=None, subject_key=KEY, born=self._born(), held=held)
 
     def folded_uses(self) -> list[FoldedUse]:
         """The uses that the centre has of the key: those of the case, and the others that the list counts."""
@@ -149,6 +164,10 @@ class Case:
             admission_id, KEY, basis, scope, self.site_id, 1, 0, number, ((Outcome.PASSED, number),)
         )
 
+    def _born(self) -> date | None:
+        said = self.said.get("born")
+        return None if said is None else date.fromisoformat(said)
+
     def _list(self) -> ListInfo | None:
         said = self.said.get("list", {})
         if said is None:
@@ -179,7 +198,7 @@ class Case:
         )
 
     def _subject(self) -> SubjectRights | None:
-        if self.said.get("code") != "credit":
+        if self.said.get("code") not in ("credit", "document"):
             return None
         said = self.said.get("subject", {})
         line = said.get("credit_line")
