@@ -12,7 +12,7 @@ from admission.documents import age_on
 from admission.facts import Facts
 from admission.policy import AgeVisit, Policy
 from admission.reasons import Reason
-from admission.tickets import Basis
+from admission.tickets import Basis, Ticket
 
 
 def decide_document(
@@ -37,9 +37,8 @@ def answers_on(
 ) -> Iterator[Decision]:
     """Yield what rights of one kind give the document's holder: one answer for each ticket, one for another right."""
     if basis is Basis.TICKET:
-        for key, held in facts.held:
-            if held.ticket is not None:
-                yield decide_listed(key, held.ticket, held, policy, now_ms, is_proven=is_proven)
+        for key, ticket, held in _bought(facts):
+            yield decide_listed(key, ticket, held, policy, now_ms, is_proven=is_proven)
     elif basis is Basis.STATUTORY:
         yield _decide_by_age(code, facts, policy, now_ms)
     else:
@@ -48,19 +47,24 @@ def answers_on(
 
 def told_by(code: DocumentCode, facts: Facts, policy: Policy, now_ms: int, refused: Reason) -> bytes:
     """Return the key of the held ticket that is refused for `refused`, or the document's own."""
-    for key, held in facts.held:
-        if (
-            held.ticket is not None
-            and decide_listed(key, held.ticket, held, policy, now_ms).reason is refused
-        ):
-            return key
-    return code.key
+    told = (
+        key
+        for key, ticket, held in _bought(facts)
+        if decide_listed(key, ticket, held, policy, now_ms).reason is refused
+    )
+    return next(told, code.key)
+
+
+def _bought(facts: Facts) -> list[tuple[bytes, Ticket, Facts]]:
+    return [(key, held.ticket, held) for key, held in facts.held if held.ticket is not None]
 
 
 def _decide_by_age(code: DocumentCode, facts: Facts, policy: Policy, now_ms: int) -> Decision:
     """Let in whom the law lets in free by age; how often on one day is counted over all that it says."""
     if code.born is None:
         return Decision(Reason.NO_ENTITLEMENT)
+    if facts.persons > 1:
+        return Decision(Reason.FEWER_LEFT, detail="a document lets in its holder alone")
     site, day = policy.sites[facts.site_id], policy.local_date(now_ms)
     age, above = age_on(day, code.born), policy.above(site)
     today = facts.history.held(Basis.STATUTORY, site.site_id, since_ms=policy.day_start_ms(now_ms))

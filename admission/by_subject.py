@@ -10,7 +10,7 @@ from admission.answers import Decision, Spend
 from admission.codes import CreditCode
 from admission.entitlements import CreditLine, SubjectRights
 from admission.facts import Facts
-from admission.policy import Benefit, FreeVisit, Policy, Site
+from admission.policy import Benefit, FreeVisit, Policy
 from admission.reasons import Reason, Verdict
 from admission.tickets import Basis, History, Risk
 from admission.validity import outside, withdrawn
@@ -64,6 +64,7 @@ _MOST_TELLING = (
     Reason.CREDIT_OFFLINE_LIMIT,
     Reason.CREDIT_SUSPENDED,
     Reason.NO_CREDIT,
+    Reason.FEWER_LEFT,
     Reason.FREE_VISIT_USED,
     Reason.NO_ENTITLEMENT,
 )
@@ -87,12 +88,11 @@ def decide_basis(
     basis: Basis, key: bytes, facts: Facts, policy: Policy, now_ms: int, *, is_proven: bool = False
 ) -> Decision:
     """Return what one kind of right gives the subject here and now."""
-    site = policy.sites[facts.site_id]
     if facts.subject is None:
         return Decision(Reason.NO_ENTITLEMENT)
     match basis:
         case Basis.FREE_VISIT:
-            return _decide_free_visit(key, facts.subject, facts.history, site, policy, now_ms, is_proven)
+            return _decide_free_visit(key, facts, facts.subject, policy, now_ms, is_proven)
         case Basis.CREDIT_LINE:
             return _decide_credit_line(key, facts, facts.subject.credit_line, policy, now_ms)
         case Basis.TICKET | Basis.STATUTORY | Basis.EXIT | Basis.REENTRY | Basis.OVERRIDE:
@@ -102,33 +102,33 @@ def decide_basis(
 
 
 def _decide_free_visit(
-    key: bytes,
-    subject: SubjectRights,
-    history: History,
-    site: Site,
-    policy: Policy,
-    now_ms: int,
-    is_proven: bool,
+    key: bytes, facts: Facts, subject: SubjectRights, policy: Policy, now_ms: int, is_proven: bool
 ) -> Decision:
-    """Spend the first free visit, of all the policies that fit the subject, that is not used up."""
+    """Spend free visits of the first of all the policies that fit the subject which has enough left."""
+    site, persons = policy.sites[facts.site_id], facts.persons
     groups = subject.groups(now_ms // 1000)
     day = policy.local_date(now_ms)
     above = policy.above(site)
     fitting = [free for free in policy.free_visits if groups & free.groups and free.applies(site, day, above)]
+    most_left = 0
     for free in fitting:
         scope = free.counting_scope(site, day)
-        if _free_visits_left(free, scope, subject, history) <= 0:
+        left = _free_visits_left(free, scope, subject, facts.history)
+        most_left = max(most_left, left)
+        if left < persons:
             continue
         if free.proofs and not is_proven:
             wanted = "; ".join(f"{proof.zh} {proof.en}" for proof in free.proofs)
             return Decision(Reason.PROOF_NEEDED, detail=wanted, granted_by=free.policy_id)
-        spend = Spend(key, Basis.FREE_VISIT, policy.day_end_s(free.last_day), scope)
+        spend = Spend(key, Basis.FREE_VISIT, policy.day_end_s(free.last_day), scope, persons)
         return Decision(
             Reason.FREE_VISIT,
             spend,
             detail=f"{policy.version}, {free.policy_id}: {free.clause}",
             granted_by=free.policy_id,
         )
+    if most_left > 0:
+        return Decision(Reason.FEWER_LEFT, detail=f"{most_left} free for {persons} persons")
     return Decision(Reason.FREE_VISIT_USED if fitting else Reason.NO_ENTITLEMENT)
 
 
@@ -147,7 +147,7 @@ def _decide_credit_line(
     if line.is_suspended:
         return Decision(Reason.CREDIT_SUSPENDED, detail=f"{line.outstanding_fen} fen outstanding")
     discount = _best_discount(benefits(facts, policy, now_ms))
-    fare_fen = _discounted_fen(policy.sites[facts.site_id].fare_fen, discount)
+    fare_fen = _discounted_fen(policy.sites[facts.site_id].fare_fen, discount) * facts.persons
     since_list_fen = facts.history.fare_since_list_fen(Basis.CREDIT_LINE)
     if not _line_covers(line, fare_fen, since_list_fen, now_s):
         return Decision(Reason.NO_CREDIT)
@@ -155,7 +155,14 @@ def _decide_credit_line(
         return Decision(Reason.CREDIT_DATA_OLD)
     if limit := _floor_limit(facts, since_list_fen, fare_fen, policy, now_ms):
         return Decision(Reason.CREDIT_OFFLINE_LIMIT, detail=limit)
-    spend = Spend(key, Basis.CREDIT_LINE, line.until_s, fare_fen=fare_fen, risk=Risk.CREDIT)
+    spend = Spend(
+        key,
+        Basis.CREDIT_LINE,
+        line.until_s,
+        quantity=facts.persons,
+        fare_fen=fare_fen,
+        risk=Risk.CREDIT,
+    )
     if discount is None:
         return Decision(Reason.CREDIT_LINE, spend)
     detail = f"{policy.version}, {discount.benefit_id}: {discount.clause}"
@@ -186,6 +193,6 @@ def _floor_limit(facts: Facts, since_list_fen: int, fare_fen: int, policy: Polic
         return f"the box's {limits.per_box_day_fen} fen a day"
     day_start_ms = policy.day_start_ms(now_ms)
     today = facts.history.held(Basis.CREDIT_LINE, since_ms=day_start_ms)
-    if limits.visits_per_day is not None and today >= limits.visits_per_day:
+    if limits.visits_per_day is not None and today + facts.persons > limits.visits_per_day:
         return f"the subject's {limits.visits_per_day} visits a day"
     return ""

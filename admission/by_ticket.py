@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from admission.answers import Decision, Spend
 from admission.codes import ExternalCode, ShortCode, TicketCode
-from admission.facts import ADMISSION, Exposure, Facts
+from admission.facts import ADMISSION, Facts
 from admission.policy import Policy
 from admission.reasons import Reason
 from admission.terms import PLAIN
@@ -91,12 +91,12 @@ def decide_listed(
     if reenters(asked):
         return _back(key, asked)
     refused = check_counters(asked)
-    if refused is None and not asked.terms.unlimited and _left(ticket, asked) <= 0:
-        refused = Decision(Reason.ALREADY_USED, detail=_last_use(facts.history))
+    if refused is None and not asked.terms.unlimited:
+        refused = _too_few(_left(ticket, asked), facts)
     if not is_proven:
         refused = refused or first_refusal(_AFTER_ENTRIES, asked)
     return refused or Decision(
-        Reason.TICKET, Spend(key, Basis.TICKET, asked.held_until_s, scope=_scope(asked))
+        Reason.TICKET, Spend(key, Basis.TICKET, asked.held_until_s, _scope(asked), facts.persons)
     )
 
 
@@ -133,22 +133,33 @@ def _decide_unlisted(code: TicketCode, facts: Facts, risk: Risk, policy: Policy,
     scope = _scope(asked)
     refused = check_counters(asked)
     entries = terms.services.get(facts.lane.service, 1)
-    if refused is None and not terms.unlimited and facts.history.held(Basis.TICKET, scope) >= entries:
-        refused = Decision(Reason.ALREADY_USED, detail=_last_use(facts.history))
+    if refused is None and not terms.unlimited:
+        refused = _too_few(entries - facts.history.held(Basis.TICKET, scope), facts)
     refused = refused or first_refusal(_AFTER_ENTRIES, asked)
     if refused is not None:
         return refused
-    if _floor_reached(risk, facts.exposure, policy):
+    if _floor_reached(risk, facts, policy):
         return Decision(Reason.UNLISTED_LIMIT)
     return Decision(
-        Reason.UNLISTED_TICKET, Spend(code.key, Basis.TICKET, asked.held_until_s, scope=scope, risk=risk)
+        Reason.UNLISTED_TICKET,
+        Spend(code.key, Basis.TICKET, asked.held_until_s, scope, facts.persons, risk=risk),
     )
 
 
-def _floor_reached(risk: Risk, exposure: Exposure, policy: Policy) -> bool:
+def _too_few(left: int, facts: Facts) -> Decision | None:
+    """Refuse when fewer entries are left than persons want to come in."""
+    if left >= facts.persons:
+        return None
+    if left <= 0:
+        return Decision(Reason.ALREADY_USED, detail=_last_use(facts.history))
+    return Decision(Reason.FEWER_LEFT, detail=f"{left} left for {facts.persons} persons")
+
+
+def _floor_reached(risk: Risk, facts: Facts, policy: Policy) -> bool:
+    exposure, limits = facts.exposure, policy.offline
     if risk is Risk.BOOTSTRAP:
-        return exposure.bootstrap >= policy.offline.bootstrap_per_day
-    return exposure.unlisted >= policy.offline.unlisted_per_day
+        return exposure.bootstrap + facts.persons > limits.bootstrap_per_day
+    return exposure.unlisted + facts.persons > limits.unlisted_per_day
 
 
 def _sites(product: Product) -> str:

@@ -76,7 +76,8 @@ class Facts:
     `box_id` is whose lane it is: neighbours may have lanes of the same name. None where no neighbours are heard.
     `is_key_withdrawn` says that the key which signed the credential is no longer trusted. `capacity` is None where the
     site has no limit. For a document, `subject_key` is whose it is, `born` what its number says, and `held` the facts
-    of each ticket that was bought on it, by the ticket's key; empty and None for every other credential.
+    of each ticket that was bought on it, by the ticket's key; empty and None for every other credential. `persons` is
+    how many want to come in on it at once.
     """
 
     site_id: str
@@ -94,6 +95,7 @@ class Facts:
     subject_key: bytes = b""
     born: date | None = field(default=None, repr=False)
     held: tuple[tuple[bytes, Facts], ...] = ()
+    persons: int = 1
 
     def behind(self, key: bytes) -> Facts:
         """Return the facts of the right `key`: of one of the tickets held, or these."""
@@ -102,7 +104,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A credential presented at a lane at `at_ms` (UTC), on the local day that began at `day_start_ms`."""
+    """A credential presented at a lane at `at_ms` (UTC), on the local day that began at `day_start_ms`.
+
+    `persons` is how many want to come in on it at once.
+    """
 
     credential: Credential | Rejected
     lane_id: str
@@ -110,3 +115,4 @@ class Attempt:
     day_start_ms: int
     policy_version: str
     lane: LaneTraits = ORDINARY_ENTRY
+    persons: int = 1

@@ -60,11 +60,11 @@ def decide_override(
         facts = facts.behind(key)
     keep_until_s = now_ms // 1000 + KEPT_S
     if refused.verdict is not Verdict.REFER or not _is_of_a_ticket(credential, facts):
-        return _admitted(Spend(key, Basis.OVERRIDE, keep_until_s), act)
+        return _admitted(Spend(key, Basis.OVERRIDE, keep_until_s, quantity=facts.persons), act)
     if _is_spent(facts):
         return Decision(Reason.ALREADY_USED, detail="spent since it was referred")
     until_s = _until_s(credential, facts)
-    spend = Spend(key, Basis.TICKET, until_s or keep_until_s, risk=Risk.STAFF)
+    spend = Spend(key, Basis.TICKET, until_s or keep_until_s, quantity=facts.persons, risk=Risk.STAFF)
     return _admitted(spend, act)
 
 
@@ -95,7 +95,7 @@ def _is_spent(facts: Facts) -> bool:
     if facts.ticket is None:
         return facts.history.held(Basis.TICKET) > 0
     used = facts.ticket.used + facts.history.used_since_list(Basis.TICKET)
-    return facts.ticket.quantity - facts.ticket.refunded - used <= 0
+    return facts.ticket.quantity - facts.ticket.refunded - used < facts.persons
 
 
 def _until_s(credential: Credential | Rejected, facts: Facts) -> int | None:

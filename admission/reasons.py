@@ -54,6 +54,7 @@ class Reason(StrEnum):
     STORE_BROKEN = "STORE_BROKEN"
 
     ALREADY_USED = "ALREADY_USED"
+    FEWER_LEFT = "FEWER_LEFT"
     REFUNDED = "REFUNDED"
     UNPAID = "UNPAID"
     BLOCKED = "BLOCKED"
@@ -286,6 +287,14 @@ WORDINGS: dict[Reason, Wording] = {
         "No entries left; the record number tells when and where",
         Role.SUPERVISOR,
     ),
+    Reason.FEWER_LEFT: Wording(
+        Verdict.DENY,
+        "剩余人数不足，请减少人数",
+        "Not enough entries left for so many; please come in with fewer",
+        "剩余次数少于人数；按剩余人数重新核验",
+        "Fewer entries are left than persons; check again with as many as are left",
+        Role.SUPERVISOR,
+    ),
     Reason.REFUNDED: Wording(
         Verdict.DENY,
         "此票已退；请到售票处购票",
@@ -514,6 +523,7 @@ _MENDABLE = frozenset(
         Reason.NOT_TODAY,
         Reason.NOT_NOW,
         Reason.DAY_LIMIT,
+        Reason.FEWER_LEFT,
         Reason.SITE_LIMIT,
         Reason.PASSBACK,
         Reason.CAPACITY_REACHED,

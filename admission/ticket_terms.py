@@ -192,7 +192,8 @@ def _full(asked: Asked, limit: int | None, counter: str, fits: Callable[[Use], b
         return False
     ticket = asked.facts.ticket
     listed = ticket.counters.get(counter, 0) if ticket else 0
-    return listed + asked.facts.history.entries_since_list(lambda use: not use.scope and fits(use)) >= limit
+    known = listed + asked.facts.history.entries_since_list(lambda use: not use.scope and fits(use))
+    return known + asked.facts.persons > limit
 
 
 def _rule_facts(asked: Asked) -> RuleFacts:

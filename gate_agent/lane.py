@@ -173,7 +173,9 @@ class Lane:
         now_ms = self._clock.wall_ms()
         policy = self._rules.policy
         day_start_ms = policy.day_start_ms(now_ms)
-        attempt = Attempt(credential, self.lane_id, now_ms, day_start_ms, policy.version, self._rules.lane)
+        attempt = Attempt(
+            credential, self.lane_id, now_ms, day_start_ms, policy.version, self._rules.lane, scan.persons
+        )
         answer = await self._record(attempt, partial(self._judge, credential, now_ms))
         reason = answer.decision.reason
         if reason.wording.override is not None:

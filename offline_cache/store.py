@@ -90,7 +90,14 @@ class Store:
         current = self._lists.in_use
         info = replace(current.info, changes_as_of_s=changes_as_of_s(sql)) if current else None
         if isinstance(attempt.credential, Rejected):
-            return Facts(self._site_id, attempt.lane_id, info, box_id=self._box_id, lane=attempt.lane)
+            return Facts(
+                self._site_id,
+                attempt.lane_id,
+                info,
+                box_id=self._box_id,
+                lane=attempt.lane,
+                persons=attempt.persons,
+            )
         credential = attempt.credential
         history = _history(sql, credential.key, current.watermarks if current else {})
         if isinstance(credential, DocumentCode):
@@ -107,6 +114,7 @@ class Store:
                 lane=attempt.lane,
                 is_key_withdrawn=is_withdrawn(sql, credential.key_id),
                 capacity=capacity_facts(sql, self._box_id, attempt.day_start_ms),
+                persons=attempt.persons,
             )
         ticket, history = find_ticket(sql, current, credential.key, history)
         return Facts(
@@ -121,6 +129,7 @@ class Store:
             lane=attempt.lane,
             is_key_withdrawn=isinstance(credential, TicketCode) and is_withdrawn(sql, credential.key_id),
             capacity=capacity_facts(sql, self._box_id, attempt.day_start_ms),
+            persons=attempt.persons,
         )
 
     def _document_facts(
@@ -149,6 +158,7 @@ class Store:
             box_id=self._box_id,
             lane=attempt.lane,
             capacity=capacity_facts(sql, self._box_id, attempt.day_start_ms),
+            persons=attempt.persons,
             subject_key=subject_key,
             born=code.born,
         )

@@ -57,4 +57,13 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "detail": answer.decision.detail,
         "record": answer.record,
         "admission_id": answer.admission_id.hex() if answer.admission_id else None,
+        "persons": _persons(answer),
     }
+
+
+def _persons(answer: Answer) -> int:
+    """Return how many the answer lets in."""
+    decision = answer.decision
+    if decision.resumed is not None:
+        return max(1, decision.resumed.quantity)
+    return 0 if decision.spend is None else max(1, decision.spend.quantity)

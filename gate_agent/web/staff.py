@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -19,6 +19,8 @@ from gate_agent.lane import LaneBusyError, UnknownRefusalError
 from gate_agent.roster import Member, Roster, Tries
 from gate_agent.web.replies import answer_json, error, not_json, payload_of, too_large
 
+MOST_PERSONS = 99
+"""So many go in on one word of a member of staff; more come in several parts."""
 PAGE = Path(__file__).parent / "handheld"
 SECURITY_HEADERS = {
     # 'wasm-unsafe-eval': the reader of codes is WebAssembly. Nothing is fetched from anywhere else.
@@ -33,11 +35,15 @@ SECURITY_HEADERS = {
 
 
 class StaffScan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A code that a handheld read or a member of staff typed: exactly one of `payload` and `payload_base64`."""
+    """A code that a handheld read or a member of staff typed: exactly one of `payload` and `payload_base64`.
+
+    `persons` is how many come in on it at once, where staff see them go in.
+    """
 
     lane: str
     payload: str | None = None
     payload_base64: str | None = None
+    persons: Annotated[int, msgspec.Meta(ge=1, le=MOST_PERSONS)] = 1
 
 
 class StaffOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,12 +110,21 @@ class StaffRoutes:
             payload = payload_of(wanted.payload, wanted.payload_base64)
         except ValueError as problem:
             return error(HTTPStatus.BAD_REQUEST, "bad_request", str(problem))
+        if wanted.persons > 1 and post.attendant is None:
+            return error(
+                HTTPStatus.CONFLICT,
+                "has_a_barrier",
+                "this lane's barrier lets in one person a scan",
+                "persons",
+            )
         if post.attendant is not None and (open_for := post.attendant.waiting_for) is not None:
             # Whoever holds out the next code says with it that the visitor before has gone in.
             post.attendant.tell(open_for, passed=True)
             await post.lane.until_free()
         try:
-            answer = await post.lane.present(Scan(payload, f"handheld {member.staff_id}", captured_ns))
+            answer = await post.lane.present(
+                Scan(payload, f"handheld {member.staff_id}", captured_ns, wanted.persons)
+            )
         except LaneBusyError:
             return _busy()
         return web.json_response(_told(answer, member))

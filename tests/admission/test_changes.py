@@ -6,6 +6,7 @@ import pytest
 
 from admission.changes import (
     CreditLineRow,
+    DocumentRow,
     ListChanges,
     MembershipRow,
     ProductRow,
@@ -36,6 +37,9 @@ def row(refunded: int, status: str) -> TicketRow:
         (MembershipRow(1, KEY, "good", 100, 100), True),
         (WithdrawnKeyRow(1, b"key"), True),
         (CreditLineRow(1, KEY, 1, 1, 1), False),
+        (CreditLineRow(1, KEY, 1, 0, 1), True),
+        (DocumentRow(1, KEY, KEY, True), False),
+        (DocumentRow(1, KEY, KEY, True, False), True),
         (ProductRow(1, "DAY1", "日票", "Day", ("fairy",)), False),
     ],
 )

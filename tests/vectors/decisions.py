@@ -106,6 +106,7 @@ class Case:
                 lane.get("service", "admission"),
             ),
             capacity=self._capacity(),
+            persons=self.said.get("persons", 1),
         )
         if self.said.get("code") != "document":
             return found

@@ -8,6 +8,7 @@ const KINDS = { ADMIT: "放行", REFER: "转人工", DENY: "不放行" };
 const TONES = { ADMIT: [[880, 0.12]], REFER: [[440, 0.15], [440, 0.15]], DENY: [[220, 0.5]] };
 const BUZZES = { ADMIT: [80], REFER: [80, 80, 80], DENY: [400] };
 const WEDGE_PAUSE_MS = 80; // a scanner types faster than anybody
+const MOST_PERSONS = 99;
 const RECENT = 12;
 
 const state = { token: sessionStorage.getItem("token") ?? "", lanes: [], open: null, stopCamera: null, audio: null };
@@ -86,7 +87,7 @@ function blank() {
 function show(answer) {
   $("verdict").dataset.verdict = answer.verdict;
   $("sign").textContent = SIGNS[answer.verdict];
-  $("kind-word").textContent = KINDS[answer.verdict];
+  $("kind-word").textContent = KINDS[answer.verdict] + (answer.persons > 1 ? ` ${answer.persons}人` : "");
   words($("word"), answer.text.zh, answer.text.en);
   $("why").textContent = `${answer.staff_text.zh} ${answer.staff_text.en}`;
   $("detail").textContent = answer.detail;
@@ -145,7 +146,20 @@ const isAttended = () => state.lanes.find((one) => one.id === lane())?.attended 
 function scan(text) {
   const payload = text.trim();
   if (!payload) return turn;
-  return inTurn(async () => show(await ask("scans", { lane: lane(), payload })));
+  const persons = isAttended() ? state.persons : 1;
+  count(1); // the next code is one visitor's unless somebody says otherwise
+  return inTurn(async () => show(await ask("scans", { lane: lane(), payload, persons })));
+}
+
+function count(persons) {
+  state.persons = Math.min(Math.max(persons, 1), MOST_PERSONS);
+  $("persons").hidden = !isAttended();
+  $("persons").dataset.many = state.persons > 1;
+  $("count").replaceChildren(
+    Object.assign(document.createElement("b"), { textContent: state.persons }),
+    " 人",
+    Object.assign(document.createElement("small"), { textContent: state.persons > 1 ? "persons" : "person" }),
+  );
 }
 
 function override(record, code) {
@@ -189,6 +203,7 @@ function enter() {
     $("who").textContent = `${me.staff_id} · ${me.box_id}`;
     for (const id of ["lane", "leave", "work"]) $(id).hidden = false;
     $("enter").hidden = true;
+    count(1);
     blank();
   });
 }
@@ -232,6 +247,9 @@ $("code-form").addEventListener("submit", (event) => {
   scan($("code").value);
   $("code").value = "";
 });
+$("fewer").addEventListener("click", () => count(state.persons - 1));
+$("more").addEventListener("click", () => count(state.persons + 1));
+$("lane").addEventListener("change", () => count(1));
 $("camera").addEventListener("click", toggleCamera);
 $("passed").addEventListener("click", () => tell(true));
 $("not-passed").addEventListener("click", () => tell(false));
