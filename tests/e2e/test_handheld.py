@@ -200,3 +200,23 @@ def _film(path: Path, text: str) -> Path:
         frames.append(cv2.imencode(".jpg", cv2.GaussianBlur(scene, (5, 5), 0))[1].tobytes())
     path.write_bytes(b"".join(frames))
     return path
+
+
+async def test_a_group_is_counted_at_the_page(box: Box) -> None:
+    """How many come in is said before the code, told back when they are too many, and is one again afterwards."""
+    async with phone() as page:
+        await enter(page, box)
+        await expect(page.locator("#count")).to_contain_text("1 人")
+        for _ in range(3):
+            await page.locator("#more").click()
+        await page.locator("#fewer").click()
+        await expect(page.locator("#count")).to_contain_text("3 人")
+        await typed(page, ticket_code(3).decode())
+        await shows(page, "DENY")
+        await expect(page.locator("#word")).to_contain_text("fewer")
+        await expect(page.locator("#detail")).to_contain_text("1 left for 3 persons")
+        await expect(page.locator("#count")).to_contain_text("1 人")
+        await typed(page, ticket_code(3).decode())
+        await shows(page, "ADMIT")
+        await page.locator("#lane").select_option("1")
+        await expect(page.locator("#persons")).to_be_hidden()

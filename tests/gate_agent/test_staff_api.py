@@ -240,3 +240,29 @@ async def test_nothing_else_is_served(handheld: Handheld, path: str) -> None:
     """What is no file of the page is not there."""
     async with handheld.session.get(f"http://127.0.0.1:{handheld.port}/handheld/{path}") as response:
         assert response.status == 404
+
+
+async def test_a_group_needs_a_lane_that_staff_attend(handheld: Handheld) -> None:
+    """A barrier lets in one person a scan: nothing is spent, and the field is named."""
+    body = {"lane": "lane-1", "payload": ticket_code().decode(), "persons": 2}
+    status, answer = await handheld.ask("scans", body)
+    assert (status, answer["error"]["code"], answer["error"]["field"]) == (409, "has_a_barrier", "persons")
+    status, answer = await handheld.ask("scans", body | {"persons": 1})
+    assert (status, answer["reason"], answer["persons"]) == (200, "TICKET", 1)
+
+
+async def test_more_than_a_ticket_has_are_told_how_many_it_has(handheld: Handheld) -> None:
+    """Nothing is spent by asking for too many."""
+    body = {"lane": "H1", "payload": ticket_code().decode(), "persons": 2}
+    status, answer = await handheld.ask("scans", body)
+    assert (status, answer["reason"], answer["detail"]) == (200, "FEWER_LEFT", "1 left for 2 persons")
+    assert (await handheld.scan(ticket_code().decode()))["reason"] == "TICKET"
+
+
+@pytest.mark.parametrize("persons", [0, 100, -1, "2", 1.5, None])
+async def test_a_number_of_persons_that_cannot_be_is_refused(handheld: Handheld, persons: Any) -> None:
+    """With its field."""
+    body = {"lane": "H1", "payload": ticket_code().decode(), "persons": persons}
+    status, answer = await handheld.ask("scans", body)
+    assert (status, answer["error"]["code"]) == (400, "bad_request")
+    assert "persons" in answer["error"]["message"]
