@@ -37,7 +37,7 @@ def answers_on(
 ) -> Iterator[Decision]:
     """Yield what rights of one kind give the document's holder: one answer for each ticket, one for another right."""
     if basis is Basis.TICKET:
-        for key, ticket, held in _bought(facts):
+        for key, ticket, held in bought(facts):
             yield decide_listed(key, ticket, held, policy, now_ms, is_proven=is_proven)
     elif basis is Basis.STATUTORY:
         yield _decide_by_age(code, facts, policy, now_ms)
@@ -49,13 +49,14 @@ def told_by(code: DocumentCode, facts: Facts, policy: Policy, now_ms: int, refus
     """Return the key of the held ticket that is refused for `refused`, or the document's own."""
     told = (
         key
-        for key, ticket, held in _bought(facts)
+        for key, ticket, held in bought(facts)
         if decide_listed(key, ticket, held, policy, now_ms).reason is refused
     )
     return next(told, code.key)
 
 
-def _bought(facts: Facts) -> list[tuple[bytes, Ticket, Facts]]:
+def bought(facts: Facts) -> list[tuple[bytes, Ticket, Facts]]:
+    """Return the tickets that were bought on the document, each with its key and its facts."""
     return [(key, held.ticket, held) for key, held in facts.held if held.ticket is not None]
 
 

@@ -9,7 +9,7 @@ from typing import assert_never
 import msgspec
 
 from admission.answers import Decision
-from admission.by_document import answers_on
+from admission.by_document import answers_on, bought
 from admission.by_subject import benefits, decide_basis
 from admission.by_ticket import CHECKS
 from admission.codes import (
@@ -54,9 +54,8 @@ def _rights(facts: Facts, policy: Policy, now_ms: int) -> Iterator[str]:
         yield from (f"counter     {name} {used}" for name, used in sorted(facts.ticket.counters.items()))
     if facts.subject is not None:
         yield from _subject(facts.subject, policy)
-    for _, held in facts.held:
-        if held.ticket is not None:
-            yield f"bought      {held.ticket.product}: {_ticket(held.ticket, policy)}"
+    for _, ticket, _ in bought(facts):
+        yield f"bought      {ticket.product}: {_ticket(ticket, policy)}"
     for benefit in benefits(facts, policy, now_ms):
         yield f"benefit     {benefit.benefit_id}: {benefit.clause}"
     for use in sorted(facts.history.uses, key=lambda use: use.at_ms):

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from admission.capacity import CapacityLimits
 from admission.terms import Ages, Proof
-from admission.tickets import Basis
+from admission.tickets import Basis, Product
 
 
 class Scope(StrEnum):
@@ -183,6 +183,7 @@ class Policy:
     override_within_s: int = 120
     benefits: tuple[Benefit, ...] = ()
     age_visits: tuple[AgeVisit, ...] = ()
+    products: tuple[Product, ...] = ()
     capacities: Mapping[str, CapacityLimits] = field(default_factory=dict)
     """The approved capacity of each site that has one."""
 

@@ -8,12 +8,14 @@ import random
 import secrets
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 
 from aiohttp import web
 
 from admission.short_codes import SHORT_CODES, short_code
 from central.announcing import Announcer
 from central.capacity import Allotting
+from central.catalogue import put_in
 from central.clock import wall_clock_ms
 from central.intake import Folding, Intake
 from central.publishing import Publisher
@@ -43,6 +45,7 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
     def publish(topic: str, payload: bytes, *, retain: bool = False) -> bool:
         return link.publish(topic, payload, retain=retain)
 
+    await store.run(partial(put_in, policy=loaded.policy))
     publisher = Publisher(
         store,
         loaded.lists,

@@ -23,8 +23,8 @@ from admission.policy import (
     Scope,
     Site,
 )
-from admission.terms import Ages, Proof
-from admission.tickets import Basis
+from admission.terms import PLAIN, Ages, Proof, Terms, TermsError, check_terms
+from admission.tickets import Basis, Product
 from config.loader import SettingsError, load
 
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -100,6 +100,18 @@ class BenefitTable(msgspec.Struct, frozen=True, kw_only=True):
     """What is taken off an admission on credit."""
 
 
+class ProductTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A product that the centre sells: a campaign's pass, say."""
+
+    code: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    name_zh: str
+    name_en: str
+    sites: frozenset[str]
+    """Where it admits."""
+    terms: Terms = PLAIN
+    """What it asks for and gives, as in an import of products."""
+
+
 class AgeVisitTable(msgspec.Struct, frozen=True, kw_only=True):
     """Free admission by age, read from a document without staff."""
 
@@ -167,6 +179,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     free_visits: tuple[FreeVisitTable, ...] = ()
     benefits: tuple[BenefitTable, ...] = ()
     age_visits: tuple[AgeVisitTable, ...] = ()
+    products: tuple[ProductTable, ...] = ()
     capacities: tuple[CapacityTable, ...] = ()
     credit: CreditTable
     offline: OfflineTable
@@ -191,6 +204,7 @@ def read_policy(text: str) -> Policy:
         *_free_visit_problems(document),
         *_benefit_problems(document),
         *_age_visit_problems(document),
+        *_product_problems(document),
         *_capacity_problems(document),
         *_exposure_problems(document.credit),
     )
@@ -213,6 +227,10 @@ def read_policy(text: str) -> Policy:
         override_within_s=document.override_within_s,
         benefits=tuple(_benefit(table) for table in document.benefits),
         age_visits=tuple(_age_visit(table) for table in document.age_visits),
+        products=tuple(
+            Product(table.code, table.name_zh, table.name_en, table.sites, table.terms)
+            for table in document.products
+        ),
         capacities={
             table.site: CapacityLimits(table.max_inside, table.max_per_day, table.percents)
             for table in document.capacities
@@ -339,6 +357,21 @@ def _age_visit_problems(document: PolicyDocument) -> list[str]:
             problems.append(f"{where}.before_age: {rule.before_age} is not after from_age {rule.from_age}")
     if document.age_visits and "statutory" not in document.subject_order:
         problems.append("subject_order: names no statutory, and without it age_visits give nothing")
+    return problems
+
+
+def _product_problems(document: PolicyDocument) -> list[str]:
+    problems = _twice("products", [product.code for product in document.products])
+    known = {site.id for site in document.sites}
+    for number, product in enumerate(document.products):
+        where = f"products[{number}]"
+        problems += [f"{where}.sites: no site is called {name!r}" for name in sorted(product.sites - known)]
+        if not product.sites:
+            problems.append(f"{where}.sites: names none, and so it admits nowhere")
+        try:
+            check_terms(msgspec.json.encode(product.terms))
+        except TermsError as error:
+            problems.append(f"{where}.terms: {error}")
     return problems
 
 

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admission.codes import TicketCode
+from admission.codes import DocumentCode, TicketCode
 from admission.decision import decide
+from admission.documents import DocumentKind
 from admission.facts import Exposure
 from admission.overrides import decide_override
+from admission.policy import AgeVisit
 from admission.reasons import Reason
 from admission.staff import OverrideCode, Role, StaffAct
-from admission.terms import Terms
+from admission.terms import Ages, Terms
 from admission.tickets import Basis, Closing, History, Outcome, Use
 from tests.admission.makers import (
     BOX,
+    CREDIT_CODE,
     DAY_TICKET,
     EXTERNAL_CODE,
+    KEY,
     LANE,
+    MEMBER,
     NOW_MS,
     POLICY,
     TICKET_CODE,
     facts,
+    free_visit,
+    policy,
+    subject,
     ticket,
 )
 
@@ -67,6 +76,43 @@ def test_denied_group_is_let_in_as_so_many() -> None:
     found = decide_override(Reason.FEWER_LEFT, EXTERNAL_CODE, known, POLICY, ACT, NOW_MS)
     assert found.spend is not None
     assert (found.spend.basis, found.spend.quantity) == (Basis.OVERRIDE, 5)
+
+
+@pytest.mark.parametrize(
+    ("persons", "reason"), [(2, Reason.FREE_VISIT), (3, Reason.FEWER_LEFT), (1, Reason.FREE_VISIT)]
+)
+def test_organisations_free_visits_are_counted_by_persons(persons: int, reason: Reason) -> None:
+    """All of them or none."""
+    by = policy(free_visits=(free_visit(quantity=2),))
+    known = replace(facts(subject=subject(memberships=MEMBER)), persons=persons)
+    found = decide(CREDIT_CODE, known, by, NOW_MS)
+    assert found.reason is reason
+    assert found.spend is None or found.spend.quantity == persons
+
+
+def test_policy_with_enough_left_goes_before_one_with_too_few() -> None:
+    """The first in order that lets all of them in."""
+    by = policy(free_visits=(free_visit("one"), free_visit("many", quantity=5)))
+    known = replace(facts(subject=subject(memberships=MEMBER)), persons=4)
+    assert decide(CREDIT_CODE, known, by, NOW_MS).granted_by == "many"
+
+
+def test_document_is_free_by_age_for_its_holder_alone() -> None:
+    """Whoever comes along has a document of their own."""
+    rule = AgeVisit("elders", Ages(from_age=65), date(2026, 1, 1), date(2026, 12, 31), "by law")
+    by = replace(policy(subject_order=(Basis.STATUTORY,)), age_visits=(rule,))
+    code = DocumentCode(KEY, DocumentKind.RESIDENT_ID, date(1950, 1, 1))
+    assert decide(code, facts(), by, NOW_MS).reason is Reason.STATUTORY_FREE
+    assert decide(code, replace(facts(), persons=2), by, NOW_MS).reason is Reason.FEWER_LEFT
+
+
+def test_two_histories_make_one_under_the_first_ones_watermarks() -> None:
+    """What was used under one name and under the other."""
+    uses = [Use(bytes([n]) * 16, BOX, n, Basis.TICKET, "", LANE, n, 0, NOW_MS) for n in (1, 2)]
+    closings = [Closing(use.admission_id, Outcome.PASSED, BOX, use.seq_no + 5, NOW_MS) for use in uses]
+    first = History((uses[0],), (closings[0],), {BOX: 9})
+    both = first.with_more(History((uses[1],), (closings[1],), {BOX: 1}))
+    assert both == History(tuple(uses), tuple(closings), {BOX: 9})
 
 
 PARTS = st.lists(st.tuples(st.integers(1, 6), st.sampled_from(Outcome)), max_size=12)

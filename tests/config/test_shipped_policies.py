@@ -13,6 +13,7 @@ from admission.decision import decide
 from admission.entitlements import Membership
 from admission.policy import Policy
 from admission.reasons import Reason
+from config.loader import SettingsError
 from config.policy_file import load_policy, read_policy
 from tests.admission.makers import facts, subject, utc_s
 
@@ -92,3 +93,33 @@ clause = "教师月"
         "holiday": Reason.NO_ENTITLEMENT,
         "elsewhere": Reason.NO_ENTITLEMENT,
     }
+
+
+CAMPAIGN = (POLICIES / "wulong-99.toml").read_text("utf-8")
+
+
+def test_campaign_defines_its_pass() -> None:
+    """Every site once, three a day, and not in the golden week."""
+    (product,) = read_policy(CAMPAIGN).products
+    assert (product.code, product.site_ids) == ("W99", frozenset({"fairy", "bridges"}))
+    assert (product.terms.unlimited, product.terms.per_day, product.terms.per_site) == (True, 3, 1)
+    assert [str(days.first) for days in product.terms.blackouts] == ["2026-10-01"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('["fairy", "bridges"]', '["fairy", "lake"]', "products[0].sites: no site is called 'lake'"),
+        ('["fairy", "bridges"]', "[]", "products[0].sites: names none, and so it admits nowhere"),
+        ("per_day = 3", "per_dya = 3", "products[0].terms.per_dya: unknown setting"),
+        ("per_day = 3", "per_day = 0", "products[0].terms.per_day"),
+        ("last = 2026-10-07", "last = 2026-09-07", "products[0].terms: blackouts[0].last: lies before first"),
+        ("first = 2026-10-01", 'first = "2026101"', "products[0].terms.blackouts[0].first"),
+    ],
+)
+def test_mistake_in_a_product_is_named(old: str, new: str, problem: str) -> None:
+    """By its place in the document."""
+    assert old in CAMPAIGN
+    with pytest.raises(SettingsError) as caught:
+        read_policy(CAMPAIGN.replace(old, new))
+    assert caught.value.problems[0].startswith(problem)
