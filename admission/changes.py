@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from admission.clearance import Colour
 from admission.tickets import TicketStatus
 
 
@@ -75,6 +76,16 @@ class DocumentRow(msgspec.Struct, frozen=True, array_like=True):
     is_linked: bool = True
 
 
+class ClearanceRow(msgspec.Struct, frozen=True, array_like=True):
+    """What a provider finds about the holder of `key` as it is since `revision`; past its end it says nothing."""
+
+    revision: int
+    key: bytes
+    provider: str
+    colour: str
+    until_s: int
+
+
 class WithdrawnKeyRow(msgspec.Struct, frozen=True, array_like=True):
     """An issuer key that was withdrawn, for good."""
 
@@ -82,7 +93,7 @@ class WithdrawnKeyRow(msgspec.Struct, frozen=True, array_like=True):
     key_id: bytes
 
 
-Row = ProductRow | TicketRow | MembershipRow | CreditLineRow | WithdrawnKeyRow | DocumentRow
+Row = ProductRow | TicketRow | MembershipRow | CreditLineRow | WithdrawnKeyRow | DocumentRow | ClearanceRow
 
 
 class ListChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +113,7 @@ class ListChanges(msgspec.Struct, frozen=True, kw_only=True):
     credit_lines: tuple[CreditLineRow, ...] = ()
     withdrawn_keys: tuple[WithdrawnKeyRow, ...] = ()
     documents: tuple[DocumentRow, ...] = ()
+    clearances: tuple[ClearanceRow, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -113,6 +125,7 @@ class ListChanges(msgspec.Struct, frozen=True, kw_only=True):
             *self.credit_lines,
             *self.withdrawn_keys,
             *self.documents,
+            *self.clearances,
         )
 
 
@@ -126,6 +139,7 @@ def with_rows(head: ListChanges, rows: tuple[Row, ...]) -> ListChanges:
         credit_lines=tuple(row for row in rows if isinstance(row, CreditLineRow)),
         withdrawn_keys=tuple(row for row in rows if isinstance(row, WithdrawnKeyRow)),
         documents=tuple(row for row in rows if isinstance(row, DocumentRow)),
+        clearances=tuple(row for row in rows if isinstance(row, ClearanceRow)),
     )
 
 
@@ -138,6 +152,8 @@ def is_urgent(row: Row) -> bool:
             return row.until_s <= row.from_s
         case CreditLineRow():
             return row.per_visit_fen == 0
+        case ClearanceRow():
+            return row.colour != Colour.GREEN
         case DocumentRow():
             return not row.is_linked
         case WithdrawnKeyRow():

@@ -10,6 +10,7 @@ from admission.by_document import decide_document
 from admission.by_subject import benefits, decide_credit_code
 from admission.by_ticket import decide_ticket_code, decide_unsigned_code
 from admission.capacity import CapacityFacts
+from admission.clearance import judge
 from admission.codes import (
     KEY_BYTES,
     Credential,
@@ -22,7 +23,7 @@ from admission.codes import (
 )
 from admission.facts import Direction, Facts, LaneClass, LaneTraits
 from admission.policy import Policy
-from admission.reasons import Reason
+from admission.reasons import Reason, Verdict
 from admission.tickets import Basis, Outcome, Use
 
 NOBODY = bytes(KEY_BYTES)
@@ -58,11 +59,25 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
 
 
 def _here_and_now(decision: Decision, facts: Facts, policy: Policy, now_ms: int) -> Decision:
-    """Return `decision`, or why this lane, or a full site, stands against it."""
+    """Return `decision`, or why a clearance, this lane, or a full site stands against it."""
     if decision.spend is None:
         return decision
     behind = facts.behind(decision.spend.key)
-    return _within_capacity(_on_its_lane(decision, behind, policy, now_ms), behind)
+    decision = _within_capacity(_on_its_lane(decision, behind, policy, now_ms), behind)
+    return _cleared(decision, facts, policy, now_ms) if policy.clearances else decision
+
+
+def _cleared(decision: Decision, facts: Facts, policy: Policy, now_ms: int) -> Decision:
+    """Return `decision`, or a refusal that names what to check and never what was found."""
+    if decision.spend is None:
+        return decision
+    now_s = now_ms // 1000
+    known_s = facts.current_list.tickets_as_of_s if facts.current_list else 0
+    verdict, rules = judge(policy.clearances, facts.clearances, now_s - known_s, now_s)
+    if verdict is Verdict.ADMIT:
+        return decision
+    named = "; ".join(f"{rule.name_zh} {rule.name_en}" for rule in rules)
+    return Decision(Reason.CLEARANCE if verdict is Verdict.REFER else Reason.NOT_CLEARED, detail=named)
 
 
 def _decide_right(credential: Credential, facts: Facts, policy: Policy, now_ms: int) -> Decision:

@@ -62,6 +62,9 @@ def _rights(facts: Facts, policy: Policy, now_ms: int) -> Iterator[str]:
         ended = ", ".join(sorted(outcome.name for outcome in facts.history.outcomes(use))) or "open"
         where = f"{use.box_id} lane {use.lane_id}"
         yield f"use         {use.basis.name} at {_local(use.at_ms, policy)}, {where}, {ended}"
+    for clearance in facts.clearances:
+        until = _local(clearance.until_s * 1000, policy)
+        yield f"clearance   {clearance.provider} {clearance.colour}, until {until}"
     if facts.capacity is not None:
         yield f"capacity    {facts.capacity.level.name}, {facts.capacity.count.inside} inside"
 

@@ -7,6 +7,7 @@ from datetime import date
 from enum import StrEnum
 
 from admission.capacity import CapacityFacts
+from admission.clearance import Clearance
 from admission.codes import Credential, Rejected
 from admission.entitlements import SubjectRights
 from admission.tickets import History, Product, Ticket
@@ -77,7 +78,7 @@ class Facts:
     `is_key_withdrawn` says that the key which signed the credential is no longer trusted. `capacity` is None where the
     site has no limit. For a document, `subject_key` is whose it is, `born` what its number says, and `held` the facts
     of each ticket that was bought on it, by the ticket's key; empty and None for every other credential. `persons` is
-    how many want to come in on it at once.
+    how many want to come in on it at once. `clearances` are what was found about the visitor, where the policy asks.
     """
 
     site_id: str
@@ -96,6 +97,7 @@ class Facts:
     born: date | None = field(default=None, repr=False)
     held: tuple[tuple[bytes, Facts], ...] = ()
     persons: int = 1
+    clearances: tuple[Clearance, ...] = ()
 
     def behind(self, key: bytes) -> Facts:
         """Return the facts of the right `key`: of one of the tickets held, or these."""
@@ -106,7 +108,7 @@ class Facts:
 class Attempt:
     """A credential presented at a lane at `at_ms` (UTC), on the local day that began at `day_start_ms`.
 
-    `persons` is how many want to come in on it at once.
+    `persons` is how many want to come in on it at once. Clearances are looked up when `asks_clearance` says so.
     """
 
     credential: Credential | Rejected
@@ -116,3 +118,4 @@ class Attempt:
     policy_version: str
     lane: LaneTraits = ORDINARY_ENTRY
     persons: int = 1
+    asks_clearance: bool = False

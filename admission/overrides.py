@@ -28,6 +28,10 @@ KEPT_S = 400 * 86_400
 """How long an override is kept when nothing says when its right ends: longer than any ticket is valid."""
 
 
+_PROVABLE = (Reason.PROOF_NEEDED, Reason.CLEARANCE)
+"""What a member of staff has looked at: the right that was refused for want of it is spent."""
+
+
 def may_override(reason: Reason, role: Role) -> bool:
     """Return whether a member of staff of `role` may let in whom the gate refused for `reason`."""
     needed = reason.wording.override
@@ -50,9 +54,9 @@ def decide_override(
     """
     if not may_override(refused, act.role):
         return Decision(refused, detail=f"role {act.role.word} may not override {refused}")
-    if refused is Reason.PROOF_NEEDED and isinstance(credential, CreditCode):
+    if refused in _PROVABLE and isinstance(credential, CreditCode):
         return _proven(decide_credit_code(credential, facts, policy, now_ms, is_proven=True), act)
-    if refused is Reason.PROOF_NEEDED and isinstance(credential, DocumentCode):
+    if refused in _PROVABLE and isinstance(credential, DocumentCode):
         return _proven(decide_document(credential, facts, policy, now_ms, is_proven=True), act)
     key = credential.key if not isinstance(credential, Rejected) else _override_key(act)
     if isinstance(credential, DocumentCode):

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from admission.capacity import CapacityLimits
+from admission.clearance import ClearanceRule
 from admission.terms import Ages, Proof
 from admission.tickets import Basis, Product
 
@@ -184,6 +185,8 @@ class Policy:
     benefits: tuple[Benefit, ...] = ()
     age_visits: tuple[AgeVisit, ...] = ()
     products: tuple[Product, ...] = ()
+    clearances: tuple[ClearanceRule, ...] = ()
+    """Empty: clearance is off, and nothing about it is asked or kept."""
     capacities: Mapping[str, CapacityLimits] = field(default_factory=dict)
     """The approved capacity of each site that has one."""
 

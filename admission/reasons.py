@@ -49,6 +49,7 @@ class Reason(StrEnum):
     CREDIT_OFFLINE_LIMIT = "CREDIT_OFFLINE_LIMIT"
     LATE = "LATE"
     PROOF_NEEDED = "PROOF_NEEDED"
+    CLEARANCE = "CLEARANCE"
     RULE_UNREADABLE = "RULE_UNREADABLE"
     LANE_NOT_READY = "LANE_NOT_READY"
     STORE_BROKEN = "STORE_BROKEN"
@@ -75,6 +76,7 @@ class Reason(StrEnum):
     CREDIT_SUSPENDED = "CREDIT_SUSPENDED"
     NO_CREDIT = "NO_CREDIT"
     NO_ENTITLEMENT = "NO_ENTITLEMENT"
+    NOT_CLEARED = "NOT_CLEARED"
     CAPACITY_REACHED = "CAPACITY_REACHED"
     RESERVED_ONLY = "RESERVED_ONLY"
     NOT_A_TICKET = "NOT_A_TICKET"
@@ -255,6 +257,14 @@ WORDINGS: dict[Reason, Wording] = {
         "Please show your proof to our staff",
         "优惠票：请查验下列证件",
         "A concession: check what is named below",
+        Role.STEWARD,
+    ),
+    Reason.CLEARANCE: Wording(
+        Verdict.REFER,
+        _COUNTER_ZH,
+        _COUNTER_EN,
+        "请人工查验下列凭证",
+        "Check what is named below by hand",
         Role.STEWARD,
     ),
     Reason.RULE_UNREADABLE: Wording(
@@ -453,6 +463,14 @@ WORDINGS: dict[Reason, Wording] = {
         "Please buy a ticket at the ticket office",
         "此凭证在本景区没有可用权益",
         "This credential carries no right at this site",
+        Role.SUPERVISOR,
+    ),
+    Reason.NOT_CLEARED: Wording(
+        Verdict.DENY,
+        _COUNTER_ZH,
+        _COUNTER_EN,
+        "按现行规定不能放行；请在服务台办理，票不扣次",
+        "Present rules do not let them in; help at the counter, nothing was spent",
         Role.SUPERVISOR,
     ),
     Reason.CAPACITY_REACHED: Wording(

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, false, or_, select, true
 
 from admission.changes import (
+    ClearanceRow,
     CreditLineRow,
     DocumentRow,
     ListChanges,
@@ -23,10 +24,11 @@ from admission.changes import (
     pieces,
     with_rows,
 )
+from admission.clearance import Colour
 from admission.tickets import TicketStatus
 from central.clock import Clock
 from central.rights import current_revision
-from central.schema import credit_lines, documents, memberships, products, tickets, withdrawn_keys
+from central.schema import clearances, credit_lines, documents, memberships, products, tickets, withdrawn_keys
 from sync.protocol import CHANGES_PER_MESSAGE
 
 MOST_ROWS = 20_000
@@ -153,6 +155,10 @@ def _document_row(row: Any) -> DocumentRow:
     return DocumentRow(row.revision, row.key, row.holder, row.is_ticket, row.is_linked)
 
 
+def _clearance_row(row: Any) -> ClearanceRow:
+    return ClearanceRow(row.revision, row.key, row.provider, row.colour, row.until_s)
+
+
 def _withdrawn_key_row(row: Any) -> WithdrawnKeyRow:
     return WithdrawnKeyRow(row.revision, row.key_id)
 
@@ -164,4 +170,5 @@ _KINDS = (
     _Kind(products, _product_row, false()),
     _Kind(credit_lines, _credit_line_row, credit_lines.c.per_visit_fen == 0),
     _Kind(documents, _document_row, documents.c.is_linked == false()),
+    _Kind(clearances, _clearance_row, clearances.c.colour != Colour.GREEN),
 )

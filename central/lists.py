@@ -23,6 +23,7 @@ from admission.tickets import Basis
 from central.counting import HELD, held_by
 from central.rights import current_revision
 from central.schema import (
+    clearances,
     credit_lines,
     documents,
     fold_positions,
@@ -64,6 +65,10 @@ CREATE TABLE credit_lines (
 ) WITHOUT ROWID;
 CREATE TABLE documents (
     key BLOB NOT NULL, holder BLOB NOT NULL, is_ticket INTEGER NOT NULL, PRIMARY KEY (key, holder)
+) WITHOUT ROWID;
+CREATE TABLE clearances (
+    key BLOB NOT NULL, provider TEXT NOT NULL, colour TEXT NOT NULL, until_s INTEGER NOT NULL,
+    PRIMARY KEY (key, provider)
 ) WITHOUT ROWID;
 CREATE TABLE withdrawn_keys (key_id BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
 """
@@ -121,6 +126,8 @@ def _fill(connection: Connection, target: sqlite3.Connection, policy: Policy, me
     _insert(target, "credit_lines", 6, _credit_lines(connection))
     _insert(target, "withdrawn_keys", 2, _withdrawn_keys(connection))
     _insert(target, "documents", 3, _documents(connection))
+    if policy.clearances:
+        _insert(target, "clearances", 4, _clearances(connection, meta["as_of_s"]))
     target.execute("COMMIT")
     return sum(seq_no for _, seq_no in watermarks)
 
@@ -217,6 +224,12 @@ def _documents(connection: Connection) -> Iterator[tuple[Any, ...]]:
     columns = (documents.c.key, documents.c.holder, documents.c.is_ticket)
     query = select(*columns).where(documents.c.is_linked)
     return _rows(connection, query.order_by(documents.c.key, documents.c.holder))
+
+
+def _clearances(connection: Connection, as_of_s: int) -> Iterator[tuple[Any, ...]]:
+    columns = (clearances.c.key, clearances.c.provider, clearances.c.colour, clearances.c.until_s)
+    query = select(*columns).where(clearances.c.until_s > as_of_s)
+    return _rows(connection, query.order_by(clearances.c.key, clearances.c.provider))
 
 
 def _flush(path: Path) -> tuple[bytes, int]:

@@ -127,6 +127,19 @@ documents = Table(
     sqlite_with_rowid=False,
 )
 
+clearances = Table(
+    "clearances",
+    metadata,
+    Column("key", Bytes(16), primary_key=True, comment="of a subject, a document or a ticket"),
+    Column("provider", String(32), primary_key=True),
+    Column("colour", String(16), nullable=False),
+    Column("until_s", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Index("clearances_revision", "revision"),
+    sqlite_with_rowid=False,
+    comment="Empty unless the policy asks for clearance.",
+)
+
 withdrawn_keys = Table(
     "withdrawn_keys",
     metadata,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from admission.capacity import CapacityLimits
+from admission.clearance import ClearanceRule, Colour
 from admission.policy import (
     AgeVisit,
     Benefit,
@@ -23,11 +24,14 @@ from admission.policy import (
     Scope,
     Site,
 )
+from admission.reasons import Verdict
 from admission.terms import PLAIN, Ages, Proof, Terms, TermsError, check_terms
 from admission.tickets import Basis, Product
 from config.loader import SettingsError, load
 
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+
+Meaning = Literal["admit", "refer", "deny"]
 
 _BASES = {
     "ticket": Basis.TICKET,
@@ -129,6 +133,29 @@ class AgeVisitTable(msgspec.Struct, frozen=True, kw_only=True):
     """How often on one local day; left out for no such limit."""
 
 
+class MeaningsTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What each colour means at the gate."""
+
+    green: Meaning = "admit"
+    amber: Meaning = "refer"
+    red: Meaning = "deny"
+    unknown: Meaning = "refer"
+    """Nothing was said of the visitor, or what was said has ended."""
+
+
+class ClearanceTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that others find about visitors, judged together with the ticket; the worst wins."""
+
+    provider: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+    """Short id, as in an import of clearances."""
+    name_zh: str
+    name_en: str
+    max_age_h: NotNegative
+    """How old the list, or the changes since, may be before `offline` holds."""
+    online: MeaningsTable = MeaningsTable()
+    offline: MeaningsTable = MeaningsTable()
+
+
 class CapacityTable(msgspec.Struct, frozen=True, kw_only=True):
     """The approved capacity of a site (最大承载量)."""
 
@@ -180,6 +207,8 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     benefits: tuple[BenefitTable, ...] = ()
     age_visits: tuple[AgeVisitTable, ...] = ()
     products: tuple[ProductTable, ...] = ()
+    clearances: tuple[ClearanceTable, ...] = ()
+    """Left out, clearance is off."""
     capacities: tuple[CapacityTable, ...] = ()
     credit: CreditTable
     offline: OfflineTable
@@ -205,6 +234,7 @@ def read_policy(text: str) -> Policy:
         *_benefit_problems(document),
         *_age_visit_problems(document),
         *_product_problems(document),
+        *_twice("clearances", [table.provider for table in document.clearances]),
         *_capacity_problems(document),
         *_exposure_problems(document.credit),
     )
@@ -227,6 +257,7 @@ def read_policy(text: str) -> Policy:
         override_within_s=document.override_within_s,
         benefits=tuple(_benefit(table) for table in document.benefits),
         age_visits=tuple(_age_visit(table) for table in document.age_visits),
+        clearances=tuple(_clearance(table) for table in document.clearances),
         products=tuple(
             Product(table.code, table.name_zh, table.name_en, table.sites, table.terms)
             for table in document.products
@@ -283,6 +314,21 @@ def _age_visit(table: AgeVisitTable) -> AgeVisit:
         state_owned_only=table.state_owned_only,
         per_day=table.per_day,
     )
+
+
+def _clearance(table: ClearanceTable) -> ClearanceRule:
+    return ClearanceRule(
+        table.provider,
+        table.name_zh,
+        table.name_en,
+        table.max_age_h * 3600,
+        _meanings(table.online),
+        _meanings(table.offline),
+    )
+
+
+def _meanings(table: MeaningsTable) -> dict[Colour, Verdict]:
+    return {colour: Verdict(getattr(table, colour).upper()) for colour in Colour}
 
 
 def _benefit(table: BenefitTable) -> Benefit:

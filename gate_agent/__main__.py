@@ -124,7 +124,15 @@ async def _explain(
     moment = at or datetime.now(UTC)
     at_ms = round((moment if moment.tzinfo else moment.replace(tzinfo=policy.timezone)).timestamp() * 1000)
     credential = parse(code.encode(), code_book(settings, read_hash_key(folder / settings.hash_key_file)))
-    attempt = Attempt(credential, lane.id, at_ms, policy.day_start_ms(at_ms), policy.version, lane.traits)
+    attempt = Attempt(
+        credential,
+        lane.id,
+        at_ms,
+        policy.day_start_ms(at_ms),
+        policy.version,
+        lane.traits,
+        asks_clearance=bool(policy.clearances),
+    )
     try:
         facts = await known_facts(settings, folder, attempt)
     except StoreError as error:

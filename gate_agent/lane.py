@@ -174,7 +174,14 @@ class Lane:
         policy = self._rules.policy
         day_start_ms = policy.day_start_ms(now_ms)
         attempt = Attempt(
-            credential, self.lane_id, now_ms, day_start_ms, policy.version, self._rules.lane, scan.persons
+            credential,
+            self.lane_id,
+            now_ms,
+            day_start_ms,
+            policy.version,
+            self._rules.lane,
+            scan.persons,
+            bool(policy.clearances),
         )
         answer = await self._record(attempt, partial(self._judge, credential, now_ms))
         reason = answer.decision.reason

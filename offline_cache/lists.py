@@ -59,6 +59,7 @@ class ListFile:
         self.info = ListInfo(version=int(meta["version"]), as_of_s=int(meta["as_of_s"]))
         self.revision = int(meta.get("revision", 0))
         self._has_documents = self._has("documents")
+        self._has_clearances = self._has("clearances")
         self.watermarks: dict[str, int] = dict(self._sql.execute("SELECT box_id, seq_no FROM watermarks"))
 
     def ticket(self, key: bytes) -> Ticket | None:
@@ -105,6 +106,13 @@ class ListFile:
             return {}
         found = self._sql.execute("SELECT holder, is_ticket FROM documents WHERE key = ?", (document,))
         return {holder: bool(is_ticket) for holder, is_ticket in found}
+
+    def clearances(self, key: bytes) -> dict[str, tuple[str, int]]:
+        """Return what was found about the holder of `key`: by provider, a colour and its end."""
+        if not self._has_clearances:
+            return {}
+        found = self._sql.execute("SELECT provider, colour, until_s FROM clearances WHERE key = ?", (key,))
+        return {provider: (colour, until_s) for provider, colour, until_s in found}
 
     def withdrawn_keys(self) -> list[tuple[bytes, int]]:
         """Return the issuer keys that were withdrawn, each with its revision; none in a list that has no such table."""

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec.structs import astuple
 
 from admission.changes import (
+    ClearanceRow,
     CreditLineRow,
     DocumentRow,
     ListChanges,
@@ -45,6 +46,7 @@ _TABLES = (
     _Table(MembershipRow, "changed_memberships", "key, group_id"),
     _Table(CreditLineRow, "changed_credit_lines", "key"),
     _Table(DocumentRow, "changed_documents", "key, holder"),
+    _Table(ClearanceRow, "changed_clearances", "key, provider"),
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from admission.clearance import Clearance, Colour
 from admission.entitlements import CreditLine, Membership, SubjectRights
 from admission.tickets import Basis, History, Product, Ticket, read_status
 from offline_cache.lists import ListFile, product_of
@@ -57,6 +58,25 @@ def find_holders(
     found = sorted((holder, is_ticket) for holder, is_ticket in holders.items() if holder not in gone)
     subject = next((holder for holder, is_ticket in found if not is_ticket), b"")
     return subject, tuple(holder for holder, is_ticket in found if is_ticket)
+
+
+def find_clearances(
+    sql: sqlite3.Connection, current: ListFile | None, keys: tuple[bytes, ...]
+) -> tuple[Clearance, ...]:
+    """Return what was found about the holders of `keys`; a colour of a later release is one that is not known."""
+    found: list[Clearance] = []
+    for key in keys:
+        known = current.clearances(key) if current else {}
+        changed = sql.execute(
+            "SELECT provider, colour, until_s FROM changed_clearances WHERE key = ? AND revision > ?",
+            (key, _revision(current)),
+        )
+        known |= {provider: (colour, until_s) for provider, colour, until_s in changed}
+        found += [
+            Clearance(provider, Colour(colour) if colour in set(Colour) else Colour.UNKNOWN, until_s)
+            for provider, (colour, until_s) in known.items()
+        ]
+    return tuple(found)
 
 
 def find_subject(sql: sqlite3.Connection, current: ListFile, key: bytes, history: History) -> SubjectRights:

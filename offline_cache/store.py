@@ -17,7 +17,7 @@ from offline_cache.database import Database
 from offline_cache.journal import append, get_state, note_refusal, set_state
 from offline_cache.lists import ListShelf
 from offline_cache.overlay import changes_as_of_s, is_withdrawn
-from offline_cache.rights import find_holders, find_product, find_subject, find_ticket
+from offline_cache.rights import find_clearances, find_holders, find_product, find_subject, find_ticket
 
 _CLOSED_AS = "SELECT 1 FROM closings c WHERE c.admission_id = u.admission_id AND c.outcome"
 # What `admission.tickets.is_held` says, for sums over many uses.
@@ -50,7 +50,7 @@ class Store:
 
     async def facts(self, attempt: Attempt) -> Facts:
         """Return what is known about an attempt, and record nothing."""
-        return await self._database.read(lambda sql: self._facts(sql, attempt))
+        return await self._database.read(lambda sql: self._known(sql, attempt))
 
     async def close_admission(self, admission_id: bytes, outcome: Outcome, at_ms: int) -> None:
         """Record how an admission ended; saying the same again changes nothing. Returns after COMMIT."""
@@ -76,7 +76,7 @@ class Store:
     def _answer(
         self, sql: sqlite3.Connection, attempt: Attempt, judge: Callable[[Facts], Decision]
     ) -> Answer:
-        decision = judge(self._facts(sql, attempt))
+        decision = judge(self._known(sql, attempt))
         if decision.resumed is not None:
             return self._record_resumed(sql, attempt, decision, decision.resumed.admission_id)
         if decision.spend is not None:
@@ -85,6 +85,15 @@ class Store:
             sql, attempt.at_ms, attempt.lane_id, decision.reason, _key(attempt), decision.detail
         )
         return Answer(decision, f"{self._box_id}-D{refusal.number}")
+
+    def _known(self, sql: sqlite3.Connection, attempt: Attempt) -> Facts:
+        """Return the facts, with clearances when they are asked for: nothing is looked up otherwise."""
+        facts = self._facts(sql, attempt)
+        if not attempt.asks_clearance or isinstance(attempt.credential, Rejected):
+            return facts
+        keys = {attempt.credential.key, facts.subject_key, *(key for key, _ in facts.held)} - {b""}
+        found = find_clearances(sql, self._lists.in_use, tuple(sorted(keys)))
+        return replace(facts, clearances=found)
 
     def _facts(self, sql: sqlite3.Connection, attempt: Attempt) -> Facts:
         current = self._lists.in_use

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
+from admission.clearance import Colour
 from admission.codes import external_key, subject_key, ticket_key
 from admission.documents import DocumentKind, document, document_key
 from admission.policy import Policy
@@ -29,7 +30,7 @@ from central.imports.fields import (
 )
 from central.imports.reading import Layout, Problem, ReadRow, problem
 from central.rights import Known, Record
-from central.schema import boxes, credit_lines, documents, memberships, products, tickets
+from central.schema import boxes, clearances, credit_lines, documents, memberships, products, tickets
 from central.sql import rows_by_key
 
 MAX_QUANTITY = 10_000
@@ -70,6 +71,7 @@ def import_kinds(policy: Policy, hash_key: bytes, *, allow_demo_keys: bool) -> M
         "credit-lines": _credit_lines(times),
         "documents": _documents(hash_key, is_linked=True),
         "document-removals": _documents(hash_key, is_linked=False),
+        "clearances": _clearances(times, hash_key, frozenset(rule.provider for rule in policy.clearances)),
         "boxes": _boxes(sites, allow_demo_keys=allow_demo_keys),
     }
 
@@ -173,14 +175,10 @@ def _documents(hash_key: bytes, *, is_linked: bool) -> Kind:
     """Say whose documents are, or what was bought on them; what is taken back stays, for every box to hear of it."""
 
     def record(values: Mapping[str, Any]) -> Record:
-        try:
-            read = document(DocumentKind(values["document_type"]), values["document_number"])
-        except MistypedError as error:
-            raise FieldError(str(error), "document_number") from error
+        key = _document_key(values, hash_key)
         if bool(values["subject"]) == bool(values["code"]):
             raise FieldError("name a subject, or a ticket by its code: one of them", "subject")
         holder = subject_key(values["subject"]) if values["subject"] else _named_ticket(values, hash_key)
-        key = document_key(read, hash_key)
         return {"key": key, "holder": holder, "is_ticket": not values["subject"], "is_linked": is_linked}
 
     fields = (
@@ -192,6 +190,52 @@ def _documents(hash_key: bytes, *, is_linked: bool) -> Kind:
     )
     check = _check_holders if is_linked else _check_linked
     return Kind(Layout(fields, record, ("key", "holder")), documents, check)
+
+
+def _clearances(times: Times, hash_key: bytes, providers: frozenset[str]) -> Kind:
+    """Take in what a provider has found; with clearance off there is no provider that a row could name."""
+
+    def record(values: Mapping[str, Any]) -> Record:
+        holders = [name for name in ("subject", "document_number", "code") if values[name]]
+        if len(holders) != 1:
+            raise FieldError("name a subject, a document, or a ticket by its code: one of them", "subject")
+        return {
+            "key": _holder(values, hash_key),
+            "provider": values["provider"],
+            "colour": values["colour"],
+            "until_s": values["valid_until"],
+        }
+
+    fields = (
+        Field("provider", choice(*sorted(providers)) if providers else _clearance_is_off),
+        Field("colour", choice(*Colour)),
+        Field("valid_until", times.end),
+        Field("subject", text(), required=False, default=""),
+        Field("document_type", choice(*DocumentKind), required=False, default=DocumentKind.RESIDENT_ID),
+        Field("document_number", text(), required=False, default="", is_secret=True),
+        Field("issuer", text(), required=False, default=""),
+        Field("code", code_text, required=False, default=""),
+    )
+    return Kind(Layout(fields, record, ("key", "provider")), clearances, _no_check)
+
+
+def _clearance_is_off(_raw: Any) -> str:
+    raise FieldError("clearance is off: the policy asks for none")
+
+
+def _holder(values: Mapping[str, Any], hash_key: bytes) -> bytes:
+    """Return the key of the subject, the document or the ticket that the row names."""
+    if values["subject"]:
+        return subject_key(values["subject"])
+    return _document_key(values, hash_key) if values["document_number"] else _named_ticket(values, hash_key)
+
+
+def _document_key(values: Mapping[str, Any], hash_key: bytes) -> bytes:
+    try:
+        read = document(DocumentKind(values["document_type"]), values["document_number"])
+    except MistypedError as error:
+        raise FieldError(str(error), "document_number") from error
+    return document_key(read, hash_key)
 
 
 def _boxes(sites: frozenset[str], *, allow_demo_keys: bool) -> Kind:

@@ -35,6 +35,8 @@ export const REASONS = {
   LANE_NOT_READY: ["通道未就绪", "lane not ready"],
   STORE_BROKEN: ["存储故障", "store broken"],
   ALREADY_USED: ["已使用", "already used"],
+  CLEARANCE: ["待查验", "to be checked"],
+  NOT_CLEARED: ["未予放行", "not cleared"],
   FEWER_LEFT: ["剩余人数不足", "fewer entries left"],
   REFUNDED: ["已退票", "refunded"],
   BLOCKED: ["已冻结", "blocked"],

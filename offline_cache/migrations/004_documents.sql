@@ -7,3 +7,13 @@ CREATE TABLE changed_documents (
     is_linked INTEGER NOT NULL,
     PRIMARY KEY (key, holder)
 ) WITHOUT ROWID;
+
+-- What providers have found about holders of keys, as far as that changed; empty unless the policy asks for clearance.
+CREATE TABLE changed_clearances (
+    key BLOB NOT NULL,
+    provider TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    colour TEXT NOT NULL,
+    until_s INTEGER NOT NULL,
+    PRIMARY KEY (key, provider)
+) WITHOUT ROWID;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from admission.changes import (
+    ClearanceRow,
     CreditLineRow,
     DocumentRow,
     ListChanges,
@@ -39,6 +40,8 @@ def row(refunded: int, status: str) -> TicketRow:
         (CreditLineRow(1, KEY, 1, 1, 1), False),
         (CreditLineRow(1, KEY, 1, 0, 1), True),
         (DocumentRow(1, KEY, KEY, True), False),
+        (ClearanceRow(1, KEY, "health", "green", 9), False),
+        (ClearanceRow(1, KEY, "health", "amber", 9), True),
         (DocumentRow(1, KEY, KEY, True, False), True),
         (ProductRow(1, "DAY1", "日票", "Day", ("fairy",)), False),
     ],

@@ -33,6 +33,9 @@ CREATE TABLE credit_lines (
     key BLOB PRIMARY KEY, limit_fen INTEGER, per_visit_fen INTEGER, outstanding_fen INTEGER,
     until_s INTEGER, revision INTEGER
 ) WITHOUT ROWID;
+CREATE TABLE clearances (
+    key BLOB, provider TEXT, colour TEXT, until_s INTEGER, PRIMARY KEY (key, provider)
+) WITHOUT ROWID;
 CREATE TABLE documents (key BLOB, holder BLOB, is_ticket INTEGER, PRIMARY KEY (key, holder)) WITHOUT ROWID;
 """
 
@@ -49,6 +52,7 @@ def build_list(
     tickets: Mapping[bytes, Ticket] | None = None,
     subjects: Mapping[bytes, SubjectRights] | None = None,
     documents: tuple[tuple[bytes, bytes, bool], ...] = (),
+    clearances: tuple[tuple[bytes, str, str, int], ...] = (),
 ) -> bytes:
     """Write a list to `path` and return its SHA-256."""
     path.unlink(missing_ok=True)
@@ -66,6 +70,7 @@ def build_list(
     for key, subject in (subjects or {}).items():
         _insert_subject(sql, key, subject)
     sql.executemany("INSERT INTO documents VALUES (?, ?, ?)", documents)
+    sql.executemany("INSERT INTO clearances VALUES (?, ?, ?, ?)", clearances)
     sql.commit()
     sql.close()
     return hashlib.sha256(path.read_bytes()).digest()

@@ -11,6 +11,7 @@ from typing import Any
 
 from admission.answers import Spend
 from admission.capacity import CapacityFacts, CapacityLimits, Headcount
+from admission.clearance import Clearance, Colour
 from admission.codes import (
     Credential,
     CreditCode,
@@ -107,6 +108,10 @@ class Case:
             ),
             capacity=self._capacity(),
             persons=self.said.get("persons", 1),
+            clearances=tuple(
+                Clearance(one["provider"], Colour(one["colour"]), _at_s(one["until"]))
+                for one in self.said.get("clearances", ())
+            ),
         )
         if self.said.get("code") != "document":
             return found

@@ -1,4 +1,4 @@
-"""Whose a document is, and which tickets were bought on it."""
+"""Whose a document is and which tickets were bought on it, and what providers have found about visitors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the table."""
+    """Add the tables."""
     op.create_table(
         "documents",
         sa.Column("key", sa.LargeBinary(length=16), nullable=False, comment="the document's keyed hash"),
@@ -24,3 +24,17 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("documents_revision", "documents", ["revision"])
+    op.create_table(
+        "clearances",
+        sa.Column(
+            "key", sa.LargeBinary(length=16), nullable=False, comment="of a subject, a document or a ticket"
+        ),
+        sa.Column("provider", sa.String(length=32), nullable=False),
+        sa.Column("colour", sa.String(length=16), nullable=False),
+        sa.Column("until_s", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", "provider"),
+        sqlite_with_rowid=False,
+        comment="Empty unless the policy asks for clearance.",
+    )
+    op.create_index("clearances_revision", "clearances", ["revision"])
