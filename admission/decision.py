@@ -51,10 +51,11 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
     """
     if facts.lane.direction is Direction.EXIT:
         return _leave(credential.key, now_ms)
-    for known in (facts, *(held for _, held in facts.held)):
-        resumed = _interrupted_use(known, policy, now_ms)
-        if resumed is not None:
-            return Decision(Reason.RESUMED, resumed=resumed)
+    resumed = _interrupted_use(facts, policy, now_ms)
+    for _, held in facts.held:
+        resumed = resumed or _interrupted_use(held, policy, now_ms)
+    if resumed is not None:
+        return Decision(Reason.RESUMED, resumed=resumed)
     return _here_and_now(_decide_right(credential, facts, policy, now_ms), facts, policy, now_ms)
 
 

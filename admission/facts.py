@@ -101,7 +101,10 @@ class Facts:
 
     def behind(self, key: bytes) -> Facts:
         """Return the facts of the right `key`: of one of the tickets held, or these."""
-        return next((facts for held_key, facts in self.held if held_key == key), self)
+        for held_key, facts in self.held:
+            if held_key == key:
+                return facts
+        return self
 
 
 @dataclass(frozen=True, slots=True)

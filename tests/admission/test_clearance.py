@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admission.capacity import CapacityFacts, CapacityLimits, Headcount
 from admission.clearance import Clearance, ClearanceRule, Colour, judge
 from admission.decision import decide
 from admission.explain import explain
@@ -129,6 +130,13 @@ def test_refusals_and_exits_ask_for_no_clearance() -> None:
     assert decide(EXTERNAL_CODE, used_up, asking(), NOW_MS).reason is Reason.ALREADY_USED
     leaving = replace(used_up, lane=LaneTraits(direction=Direction.EXIT))
     assert decide(EXTERNAL_CODE, leaving, asking(), NOW_MS).reason is Reason.EXIT
+
+
+def test_full_site_goes_before_clearance() -> None:
+    """Whoever cannot come in now need not be looked at."""
+    full = CapacityFacts(CapacityLimits(None, 10), Headcount(0, 10), Headcount(0, 0))
+    known = replace(cleared(found("health", Colour.RED)), capacity=full)
+    assert decide(EXTERNAL_CODE, known, asking(), NOW_MS).reason is Reason.CAPACITY_REACHED
 
 
 def test_off_it_changes_nothing() -> None:
