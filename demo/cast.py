@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -80,6 +80,8 @@ class Casting:
             "not_a_ticket": self._not_a_ticket,
             "external": self._external,
             "external_unlisted": self._external_unlisted,
+            "elder": self._elder,
+            "document": self._document,
             "member": self._member,
             "credit": self._credit,
             "abandoned": self._abandoned,
@@ -197,6 +199,29 @@ class Casting:
             (Visit("external_unlisted", self._ota_code(), "REFER", "UNLISTED_CODE"),) for _ in range(count)
         ]
 
+    async def _elder(self, count: int) -> list[Story]:
+        """Somebody who is free by age, as the document says; no list has to know of it."""
+        born = date(self._today.year - 80, 1, 1)
+        numbers = [_resident_number(born, self._rng.randrange(1000)) for _ in range(count)]
+        return [(Visit("elder", number, "ADMIT", "STATUTORY_FREE"),) for number in numbers]
+
+    async def _document(self, count: int) -> list[Story]:
+        """A ticket that was bought on a passport: one right, by whichever of the two it is asked for."""
+        sold = await self._sell(count)
+        passports = [f"P{self._rng.randrange(10**8):08d}" for _ in sold]
+        rows = [
+            {"document_type": "passport", "document_number": number, "code": ticket.ticket_id}
+            for number, ticket in zip(passports, sold, strict=True)
+        ]
+        await self._office.import_rows("documents", rows)
+        return [
+            (
+                _admit("by_document", f"DOC:passport:{number}", ticket.key),
+                Visit("already_used", ticket.code, "DENY", "ALREADY_USED", ticket.key),
+            )
+            for number, ticket in zip(passports, sold, strict=True)
+        ]
+
     async def _member(self, count: int) -> list[Story]:
         subjects = [f"m-{self._rng.randrange(16**12):012x}" for _ in range(count)]
         row = {"group": "重庆好人", "valid_from": "2026-01-01", "valid_until": "2035-12-31"}
@@ -228,6 +253,13 @@ class Casting:
         raw = bytearray(base45.decode(code.encode()[len(PREFIX) :]))
         raw[self._rng.randrange(24, 40)] ^= 1
         return (PREFIX + base45.encode(bytes(raw))).decode("ascii")
+
+
+def _resident_number(born: date, serial: int) -> str:
+    """Return a made-up number with the check character of GB 11643."""
+    body = f"500232{born:%Y%m%d}{serial:03d}"
+    total = sum(int(digit) << (17 - place) for place, digit in enumerate(body))
+    return body + "0123456789X"[(1 - total) % 11]
 
 
 def _swapped(code: str) -> str:

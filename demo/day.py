@@ -26,6 +26,8 @@ STORIES = {
     "not_a_ticket": 1,
     "external": 2,
     "external_unlisted": 1,
+    "elder": 1,
+    "document": 1,
     "member": 1,
     "credit": 1,
     "abandoned": 1,
