@@ -93,6 +93,8 @@ def decide_basis(
     match basis:
         case Basis.FREE_VISIT:
             return _decide_free_visit(key, facts, facts.subject, policy, now_ms, is_proven)
+        case Basis.CREDIT_ORDER:
+            return _decide_credit_order(key, facts, facts.subject, policy, now_ms)
         case Basis.CREDIT_LINE:
             return _decide_credit_line(key, facts, facts.subject.credit_line, policy, now_ms)
         case Basis.TICKET | Basis.STATUTORY | Basis.EXIT | Basis.REENTRY | Basis.OVERRIDE:
@@ -135,6 +137,33 @@ def _decide_free_visit(
 def _free_visits_left(free: FreeVisit, scope: str, subject: SubjectRights, history: History) -> int:
     used = subject.free_visits_used.get(scope, 0) + history.used_since_list(Basis.FREE_VISIT, scope)
     return free.quantity - used
+
+
+def _decide_credit_order(
+    key: bytes, facts: Facts, subject: SubjectRights, policy: Policy, now_ms: int
+) -> Decision:
+    """Spend the order that ends first, of those for here and now that have enough entries left.
+
+    It was authorised when it was made: no floor limit stands against it.
+    """
+    site, persons, now_s = policy.sites[facts.site_id], facts.persons, now_ms // 1000
+    here = {site.site_id, *policy.above(site)}
+    fitting = [
+        order
+        for order in sorted(subject.credit_orders, key=lambda order: (order.until_s, order.order_id))
+        if order.site_id in here and order.from_s <= now_s < order.until_s
+    ]
+    most_left = 0
+    for order in fitting:
+        left = order.quantity - order.used - facts.history.used_since_list(Basis.CREDIT_ORDER, order.order_id)
+        most_left = max(most_left, left)
+        if left >= persons:
+            fare_fen = order.fare_fen * persons
+            spend = Spend(key, Basis.CREDIT_ORDER, order.until_s, order.order_id, persons, fare_fen)
+            return Decision(Reason.CREDIT_ORDER, spend, detail=f"order {order.order_id}")
+    if most_left > 0:
+        return Decision(Reason.FEWER_LEFT, detail=f"{most_left} left for {persons} persons")
+    return Decision(Reason.NO_CREDIT if fitting else Reason.NO_ENTITLEMENT)
 
 
 def _decide_credit_line(

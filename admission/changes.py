@@ -86,6 +86,19 @@ class ClearanceRow(msgspec.Struct, frozen=True, array_like=True):
     until_s: int
 
 
+class CreditOrderRow(msgspec.Struct, frozen=True, array_like=True):
+    """A credit order as it is since `revision`; one with a quantity of 0 was cancelled."""
+
+    revision: int
+    key: bytes
+    order_id: str
+    site_id: str
+    fare_fen: int
+    quantity: int
+    from_s: int
+    until_s: int
+
+
 class WithdrawnKeyRow(msgspec.Struct, frozen=True, array_like=True):
     """An issuer key that was withdrawn, for good."""
 
@@ -93,7 +106,16 @@ class WithdrawnKeyRow(msgspec.Struct, frozen=True, array_like=True):
     key_id: bytes
 
 
-Row = ProductRow | TicketRow | MembershipRow | CreditLineRow | WithdrawnKeyRow | DocumentRow | ClearanceRow
+Row = (
+    ProductRow
+    | TicketRow
+    | MembershipRow
+    | CreditLineRow
+    | WithdrawnKeyRow
+    | DocumentRow
+    | ClearanceRow
+    | CreditOrderRow
+)
 
 
 class ListChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +136,7 @@ class ListChanges(msgspec.Struct, frozen=True, kw_only=True):
     withdrawn_keys: tuple[WithdrawnKeyRow, ...] = ()
     documents: tuple[DocumentRow, ...] = ()
     clearances: tuple[ClearanceRow, ...] = ()
+    credit_orders: tuple[CreditOrderRow, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -126,6 +149,7 @@ class ListChanges(msgspec.Struct, frozen=True, kw_only=True):
             *self.withdrawn_keys,
             *self.documents,
             *self.clearances,
+            *self.credit_orders,
         )
 
 
@@ -140,6 +164,7 @@ def with_rows(head: ListChanges, rows: tuple[Row, ...]) -> ListChanges:
         withdrawn_keys=tuple(row for row in rows if isinstance(row, WithdrawnKeyRow)),
         documents=tuple(row for row in rows if isinstance(row, DocumentRow)),
         clearances=tuple(row for row in rows if isinstance(row, ClearanceRow)),
+        credit_orders=tuple(row for row in rows if isinstance(row, CreditOrderRow)),
     )
 
 
@@ -154,6 +179,8 @@ def is_urgent(row: Row) -> bool:
             return row.per_visit_fen == 0
         case ClearanceRow():
             return row.colour != Colour.GREEN
+        case CreditOrderRow():
+            return row.quantity == 0
         case DocumentRow():
             return not row.is_linked
         case WithdrawnKeyRow():

@@ -37,6 +37,23 @@ class CreditLine:
 
 
 @dataclass(frozen=True, slots=True)
+class CreditOrder:
+    """A visit that was authorised before it: `quantity` entries at a site, or below a node of the site tree.
+
+    Each costs `fare_fen`, to be paid once somebody went through; no visit, no charge. `used` counts the entries up to
+    the list's watermarks. UTC seconds: from `from_s` on, before `until_s`.
+    """
+
+    order_id: str
+    site_id: str
+    fare_fen: int
+    quantity: int
+    used: int
+    from_s: int
+    until_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class SubjectRights:
     """All that the list says of a subject.
 
@@ -46,6 +63,7 @@ class SubjectRights:
     memberships: tuple[Membership, ...]
     free_visits_used: dict[str, int]
     credit_line: CreditLine | None
+    credit_orders: tuple[CreditOrder, ...] = ()
 
     def groups(self, at_s: int) -> frozenset[str]:
         """Return the groups that the subject belongs to at `at_s`."""

@@ -85,6 +85,10 @@ def _subject(subject: SubjectRights, policy: Policy) -> Iterator[str]:
         yield f"group       {member.group}, until {_local(member.until_s * 1000, policy)}"
     for scope, used in subject.free_visits_used.items():
         yield f"free visits {used} used of {scope}"
+    for order in subject.credit_orders:
+        until = _local(order.until_s * 1000, policy)
+        entries = f"{order.quantity} entries at {order.site_id}, {order.used} used"
+        yield f"order       {order.order_id}: {entries}, {order.fare_fen} fen each, until {until}"
     if (line := subject.credit_line) is not None:
         amounts = (
             f"limit {line.limit_fen} fen, {line.outstanding_fen} outstanding, {line.per_visit_fen} a visit"

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     UNLISTED_TICKET = "UNLISTED_TICKET"
     FREE_VISIT = "FREE_VISIT"
     STATUTORY_FREE = "STATUTORY_FREE"
+    CREDIT_ORDER = "CREDIT_ORDER"
     CREDIT_LINE = "CREDIT_LINE"
     REENTRY = "REENTRY"
     EXIT = "EXIT"
@@ -151,6 +152,13 @@ WORDINGS: dict[Reason, Wording] = {
         "Welcome, please go through",
         "按年龄法定免票；依据见条款",
         "Free by age; the clause says by what",
+    ),
+    Reason.CREDIT_ORDER: Wording(
+        Verdict.ADMIT,
+        "欢迎光临，先游后付",
+        "Welcome, pay later",
+        "信用订单放行；过闸后计费",
+        "Admitted on a credit order; charged once they went through",
     ),
     Reason.CREDIT_LINE: Wording(
         Verdict.ADMIT,

@@ -20,6 +20,7 @@ class Basis(IntEnum):
     FREE_VISIT = 2
     CREDIT_LINE = 3
     STATUTORY = 4
+    CREDIT_ORDER = 5
     EXIT = 6
     REENTRY = 7
     OVERRIDE = 9
@@ -184,9 +185,9 @@ class History:
         """Return the same uses with none of them counted by a list: for a right that no list has counters for."""
         return History(self.uses, self.closings)
 
-    def counted(self, basis: Basis) -> int:
+    def counted(self, basis: Basis, scope: str) -> int:
         """Return the quantity that `used_since_list` takes for counted: what a right without a counter has to add."""
-        return self._counted_amount(basis, lambda use: use.quantity)
+        return self._counted_amount(basis, lambda use: use.quantity if use.scope == scope else 0)
 
     def counted_fare_fen(self, basis: Basis) -> int:
         """Return the fen that `fare_since_list_fen` takes for counted."""

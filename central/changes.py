@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Table, false, or_, select, tru
 from admission.changes import (
     ClearanceRow,
     CreditLineRow,
+    CreditOrderRow,
     DocumentRow,
     ListChanges,
     MembershipRow,
@@ -28,7 +29,16 @@ from admission.clearance import Colour
 from admission.tickets import TicketStatus
 from central.clock import Clock
 from central.rights import current_revision
-from central.schema import clearances, credit_lines, documents, memberships, products, tickets, withdrawn_keys
+from central.schema import (
+    clearances,
+    credit_lines,
+    credit_orders,
+    documents,
+    memberships,
+    products,
+    tickets,
+    withdrawn_keys,
+)
 from sync.protocol import CHANGES_PER_MESSAGE
 
 MOST_ROWS = 20_000
@@ -159,6 +169,19 @@ def _clearance_row(row: Any) -> ClearanceRow:
     return ClearanceRow(row.revision, row.key, row.provider, row.colour, row.until_s)
 
 
+def _credit_order_row(row: Any) -> CreditOrderRow:
+    return CreditOrderRow(
+        row.revision,
+        row.key,
+        row.order_id,
+        row.site_id,
+        row.fare_fen,
+        row.quantity,
+        row.from_s,
+        row.until_s,
+    )
+
+
 def _withdrawn_key_row(row: Any) -> WithdrawnKeyRow:
     return WithdrawnKeyRow(row.revision, row.key_id)
 
@@ -169,6 +192,7 @@ _KINDS = (
     _Kind(memberships, _membership_row, memberships.c.until_s <= memberships.c.from_s),
     _Kind(products, _product_row, false()),
     _Kind(credit_lines, _credit_line_row, credit_lines.c.per_visit_fen == 0),
+    _Kind(credit_orders, _credit_order_row, credit_orders.c.quantity == 0),
     _Kind(documents, _document_row, documents.c.is_linked == false()),
     _Kind(clearances, _clearance_row, clearances.c.colour != Colour.GREEN),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 from typing import assert_never
@@ -55,13 +55,14 @@ class FoldedUse:
 class Right:
     """What one key may use: a ticket's quantity and refunds, a credit line's limit; None where there is none.
 
-    `terms` are those of the ticket's product.
+    `terms` are those of the ticket's product, `orders` the entries of each credit order.
     """
 
     quantity: int | None = None
     refunded: int = 0
     limit_fen: int | None = None
     terms: Terms = PLAIN
+    orders: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,9 @@ def conflicts_of(uses: Iterable[FoldedUse], right: Right, policy: Policy) -> Ite
                 allowed = _free_visits(policy, scope)
                 for use, first in _excess(ranked, allowed, _quantity):
                     yield _conflict(use, first, ConflictKind.FREE_VISIT_OVERUSED, _site_cost(use, policy))
+            case Basis.CREDIT_ORDER:
+                for use, first in _excess(ranked, right.orders.get(scope, 0), _quantity):
+                    yield _conflict(use, first, ConflictKind.CREDIT_EXCEEDED, use.fare_fen)
             case Basis.CREDIT_LINE:
                 for use, first in _excess(ranked, right.limit_fen or 0, _fare):
                     yield _conflict(use, first, ConflictKind.CREDIT_EXCEEDED, use.fare_fen)
@@ -98,7 +102,7 @@ def conflicts_of(uses: Iterable[FoldedUse], right: Right, policy: Policy) -> Ite
 
 def is_charged(use: FoldedUse) -> bool:
     """Return whether the use is to be paid for later: on credit, and someone went through."""
-    return use.basis is Basis.CREDIT_LINE and use.passed_ms is not None
+    return use.basis in (Basis.CREDIT_LINE, Basis.CREDIT_ORDER) and use.passed_ms is not None
 
 
 def _rank(use: FoldedUse) -> tuple[bool, int, bytes]:

@@ -25,6 +25,7 @@ from central.rights import current_revision
 from central.schema import (
     clearances,
     credit_lines,
+    credit_orders,
     documents,
     fold_positions,
     memberships,
@@ -65,6 +66,11 @@ CREATE TABLE credit_lines (
 ) WITHOUT ROWID;
 CREATE TABLE documents (
     key BLOB NOT NULL, holder BLOB NOT NULL, is_ticket INTEGER NOT NULL, PRIMARY KEY (key, holder)
+) WITHOUT ROWID;
+CREATE TABLE credit_orders (
+    key BLOB NOT NULL, order_id TEXT NOT NULL, site_id TEXT NOT NULL, fare_fen INTEGER NOT NULL,
+    quantity INTEGER NOT NULL, used INTEGER NOT NULL, from_s INTEGER NOT NULL, until_s INTEGER NOT NULL,
+    PRIMARY KEY (key, order_id)
 ) WITHOUT ROWID;
 CREATE TABLE clearances (
     key BLOB NOT NULL, provider TEXT NOT NULL, colour TEXT NOT NULL, until_s INTEGER NOT NULL,
@@ -126,6 +132,7 @@ def _fill(connection: Connection, target: sqlite3.Connection, policy: Policy, me
     _insert(target, "credit_lines", 6, _credit_lines(connection))
     _insert(target, "withdrawn_keys", 2, _withdrawn_keys(connection))
     _insert(target, "documents", 3, _documents(connection))
+    _insert(target, "credit_orders", 8, _credit_orders(connection, meta["as_of_s"] - KEEP_EXPIRED_S))
     if policy.clearances:
         _insert(target, "clearances", 4, _clearances(connection, meta["as_of_s"]))
     target.execute("COMMIT")
@@ -224,6 +231,27 @@ def _documents(connection: Connection) -> Iterator[tuple[Any, ...]]:
     columns = (documents.c.key, documents.c.holder, documents.c.is_ticket)
     query = select(*columns).where(documents.c.is_linked)
     return _rows(connection, query.order_by(documents.c.key, documents.c.holder))
+
+
+def _credit_orders(connection: Connection, expired_since_s: int) -> Iterator[tuple[Any, ...]]:
+    held = held_by(Basis.CREDIT_ORDER, uses.c.key, uses.c.scope).subquery()
+    is_of_it = (credit_orders.c.key == held.c.key) & (credit_orders.c.order_id == held.c.scope)
+    query = (
+        select(
+            credit_orders.c.key,
+            credit_orders.c.order_id,
+            credit_orders.c.site_id,
+            credit_orders.c.fare_fen,
+            credit_orders.c.quantity,
+            func.coalesce(held.c.used, 0),
+            credit_orders.c.from_s,
+            credit_orders.c.until_s,
+        )
+        .join_from(credit_orders, held, is_of_it, isouter=True)
+        .where(credit_orders.c.until_s > expired_since_s)
+        .order_by(credit_orders.c.key, credit_orders.c.order_id)
+    )
+    return _rows(connection, query)
 
 
 def _clearances(connection: Connection, as_of_s: int) -> Iterator[tuple[Any, ...]]:

@@ -33,6 +33,7 @@ from central.schema import (
     closings,
     conflicts,
     credit_lines,
+    credit_orders,
     fold_positions,
     incidents,
     ledger,
@@ -197,4 +198,11 @@ def _rights_of(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, Rig
         row.key: Right(quantity=row.quantity, refunded=row.refunded, terms=read_terms(row.terms))
         for row in connection.execute(sold)
     }
-    return found | {row.key: Right(limit_fen=row.limit_fen) for row in connection.execute(lines)}
+    limits = {row.key: row.limit_fen for row in connection.execute(lines)}
+    orders: dict[bytes, dict[str, int]] = defaultdict(dict)
+    ordered = select(credit_orders).where(credit_orders.c.key.in_(keys))
+    for row in connection.execute(ordered):
+        orders[row.key][row.order_id] = row.quantity
+    return found | {
+        key: Right(limit_fen=limits.get(key), orders=orders.get(key, {})) for key in {*limits, *orders}
+    }

@@ -127,6 +127,21 @@ documents = Table(
     sqlite_with_rowid=False,
 )
 
+credit_orders = Table(
+    "credit_orders",
+    metadata,
+    Column("key", Bytes(16), primary_key=True),
+    Column("order_id", String(64), primary_key=True),
+    Column("site_id", String(64), nullable=False),
+    Column("fare_fen", BigInteger, nullable=False),
+    Column("quantity", Integer, nullable=False, comment="0: cancelled"),
+    Column("from_s", BigInteger, nullable=False),
+    Column("until_s", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Index("credit_orders_revision", "revision"),
+    sqlite_with_rowid=False,
+)
+
 clearances = Table(
     "clearances",
     metadata,

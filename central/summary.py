@@ -42,6 +42,7 @@ _REASON_OF_BASIS = {
     Basis.FREE_VISIT: Reason.FREE_VISIT,
     Basis.CREDIT_LINE: Reason.CREDIT_LINE,
     Basis.STATUTORY: Reason.STATUTORY_FREE,
+    Basis.CREDIT_ORDER: Reason.CREDIT_ORDER,
     Basis.EXIT: Reason.EXIT,
     Basis.REENTRY: Reason.REENTRY,
     Basis.OVERRIDE: Reason.OVERRIDDEN,

@@ -37,6 +37,7 @@ _BASES = {
     "ticket": Basis.TICKET,
     "statutory": Basis.STATUTORY,
     "free_visit": Basis.FREE_VISIT,
+    "credit_order": Basis.CREDIT_ORDER,
     "credit_line": Basis.CREDIT_LINE,
 }
 
@@ -197,7 +198,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str
     """IANA name of the sites' time zone."""
     subject_order: tuple[str, ...]
-    """Which right of a person is spent first: ticket, statutory, free_visit, credit_line; unnamed, a ticket is."""
+    """Which right is spent first: ticket (also where not named), statutory, free_visit, credit_order, credit_line."""
     resume_within_s: NotNegative
     """How long after an interrupted admission the same visitor may go on at the same lane."""
     override_within_s: NotNegative = 120

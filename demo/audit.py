@@ -228,7 +228,7 @@ def _judge_rights(
             findings.wrong.append(f"{_who(fact)} was let in on another's right {use['key'].hex()}")
     for admission_id, fare_fen in books.charges.items():
         use = books.uses.get(admission_id)
-        due_fen = use["fare_fen"] if use and use["basis"] == Basis.CREDIT_LINE else 0
+        due_fen = use["fare_fen"] if use and use["basis"] in (Basis.CREDIT_LINE, Basis.CREDIT_ORDER) else 0
         if fare_fen != due_fen:
             findings.doubled.append(f"{admission_id} was charged {fare_fen} fen, and {due_fen} are due")
 

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from admission.entitlements import CreditLine, Membership, SubjectRights
+from admission.entitlements import CreditLine, CreditOrder, Membership, SubjectRights
 from admission.facts import ListInfo
 from admission.terms import read_terms
 from admission.tickets import Product, Ticket, read_status
@@ -60,6 +60,7 @@ class ListFile:
         self.revision = int(meta.get("revision", 0))
         self._has_documents = self._has("documents")
         self._has_clearances = self._has("clearances")
+        self._has_credit_orders = self._has("credit_orders")
         self.watermarks: dict[str, int] = dict(self._sql.execute("SELECT box_id, seq_no FROM watermarks"))
 
     def ticket(self, key: bytes) -> Ticket | None:
@@ -98,7 +99,18 @@ class ListFile:
             memberships=tuple(Membership(*row) for row in members),
             free_visits_used=dict(used),
             credit_line=CreditLine(*line) if line else None,
+            credit_orders=self._credit_orders(key),
         )
+
+    def _credit_orders(self, key: bytes) -> tuple[CreditOrder, ...]:
+        if not self._has_credit_orders:
+            return ()
+        rows = self._sql.execute(
+            "SELECT order_id, site_id, fare_fen, quantity, used, from_s, until_s"
+            " FROM credit_orders WHERE key = ?",
+            (key,),
+        )
+        return tuple(CreditOrder(*row) for row in rows)
 
     def holders(self, document: bytes) -> dict[bytes, bool]:
         """Return whose the document is and what was bought on it: keys, with True for those of tickets."""

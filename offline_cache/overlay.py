@@ -17,6 +17,7 @@ from msgspec.structs import astuple
 from admission.changes import (
     ClearanceRow,
     CreditLineRow,
+    CreditOrderRow,
     DocumentRow,
     ListChanges,
     MembershipRow,
@@ -45,6 +46,7 @@ _TABLES = (
     _Table(TicketRow, "changed_tickets", "key"),
     _Table(MembershipRow, "changed_memberships", "key, group_id"),
     _Table(CreditLineRow, "changed_credit_lines", "key"),
+    _Table(CreditOrderRow, "changed_credit_orders", "key, order_id"),
     _Table(DocumentRow, "changed_documents", "key, holder"),
     _Table(ClearanceRow, "changed_clearances", "key, provider"),
 )

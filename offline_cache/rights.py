@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from admission.clearance import Clearance, Colour
-from admission.entitlements import CreditLine, Membership, SubjectRights
+from admission.entitlements import CreditLine, CreditOrder, Membership, SubjectRights
 from admission.tickets import Basis, History, Product, Ticket, read_status
 from offline_cache.lists import ListFile, product_of
 
@@ -86,6 +86,7 @@ def find_subject(sql: sqlite3.Connection, current: ListFile, key: bytes, history
         memberships=_memberships(sql, current, key, listed),
         free_visits_used=listed.free_visits_used,
         credit_line=_credit_line(sql, current, key, listed, history),
+        credit_orders=_credit_orders(sql, current, key, listed, history),
     )
 
 
@@ -100,6 +101,23 @@ def _memberships(
     changed = {row[0]: Membership(*row) for row in rows}
     kept = (member for member in listed.memberships if member.group not in changed)
     return (*kept, *(member for member in changed.values() if member.from_s < member.until_s))
+
+
+def _credit_orders(
+    sql: sqlite3.Connection, current: ListFile, key: bytes, listed: SubjectRights, history: History
+) -> tuple[CreditOrder, ...]:
+    """Return the orders as they are now; one that the list does not have any more was prolonged."""
+    rows = sql.execute(
+        "SELECT order_id, site_id, fare_fen, quantity, from_s, until_s"
+        " FROM changed_credit_orders WHERE key = ? AND revision > ?",
+        (key, current.revision),
+    )
+    known = {order.order_id: order for order in listed.credit_orders}
+    for order_id, site_id, fare_fen, quantity, from_s, until_s in rows:
+        counted = history.counted(Basis.CREDIT_ORDER, order_id)
+        used = known[order_id].used if order_id in known else counted
+        known[order_id] = CreditOrder(order_id, site_id, fare_fen, quantity, used, from_s, until_s)
+    return tuple(known.values())
 
 
 def _credit_line(

@@ -30,7 +30,16 @@ from central.imports.fields import (
 )
 from central.imports.reading import Layout, Problem, ReadRow, problem
 from central.rights import Known, Record
-from central.schema import boxes, clearances, credit_lines, documents, memberships, products, tickets
+from central.schema import (
+    boxes,
+    clearances,
+    credit_lines,
+    credit_orders,
+    documents,
+    memberships,
+    products,
+    tickets,
+)
 from central.sql import rows_by_key
 
 MAX_QUANTITY = 10_000
@@ -69,6 +78,7 @@ def import_kinds(policy: Policy, hash_key: bytes, *, allow_demo_keys: bool) -> M
         "groups": _groups(times),
         "group-removals": _group_removals(),
         "credit-lines": _credit_lines(times),
+        "credit-orders": _credit_orders(times, sites),
         "documents": _documents(hash_key, is_linked=True),
         "document-removals": _documents(hash_key, is_linked=False),
         "clearances": _clearances(times, hash_key, frozenset(rule.provider for rule in policy.clearances)),
@@ -169,6 +179,31 @@ def _credit_lines(times: Times) -> Kind:
         Field("valid_until", times.end),
     )
     return Kind(Layout(fields, record, ("key",)), credit_lines, _no_check, settles=True)
+
+
+def _credit_orders(times: Times, sites: frozenset[str]) -> Kind:
+    """Visits that were authorised; a quantity of 0 cancels one."""
+
+    def record(values: Mapping[str, Any]) -> Record:
+        return {
+            "key": subject_key(values["subject"]),
+            "order_id": values["order"],
+            "site_id": values["site_id"],
+            "fare_fen": values["fare_fen"],
+            "quantity": values["quantity"],
+            **_window(values, "from_s", "until_s"),
+        }
+
+    fields = (
+        Field("subject", text()),
+        Field("order", text()),
+        Field("site_id", choice(*sorted(sites))),
+        Field("fare_fen", integer(0, MAX_FEN)),
+        Field("quantity", integer(0, MAX_QUANTITY)),
+        Field("valid_from", times.start),
+        Field("valid_until", times.end),
+    )
+    return Kind(Layout(fields, record, ("key", "order_id")), credit_orders, _no_check, settles=True)
 
 
 def _documents(hash_key: bytes, *, is_linked: bool) -> Kind:

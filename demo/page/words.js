@@ -22,6 +22,7 @@ export const REASONS = {
   UNLISTED_TICKET: ["脱机门票", "unlisted ticket"],
   FREE_VISIT: ["首次免票", "free visit"],
   STATUTORY_FREE: ["按年龄免票", "free by age"],
+  CREDIT_ORDER: ["信用订单", "credit order"],
   CREDIT_LINE: ["先游后付", "pay later"],
   RESUMED: ["继续通行", "resumed"],
   OVERRIDDEN: ["人工放行", "let in by staff"],
@@ -72,6 +73,6 @@ export const REASONS = {
   BAD_SIGNATURE: ["签名无效", "bad signature"],
 };
 
-const ADMITTING = new Set(["TICKET", "UNLISTED_TICKET", "FREE_VISIT", "STATUTORY_FREE", "CREDIT_LINE", "RESUMED", "OVERRIDDEN", "REENTRY", "EXIT"]);
+const ADMITTING = new Set(["TICKET", "UNLISTED_TICKET", "FREE_VISIT", "STATUTORY_FREE", "CREDIT_ORDER", "CREDIT_LINE", "RESUMED", "OVERRIDDEN", "REENTRY", "EXIT"]);
 
 export const admits = (reason) => ADMITTING.has(reason);

@@ -17,3 +17,15 @@ CREATE TABLE changed_clearances (
     until_s INTEGER NOT NULL,
     PRIMARY KEY (key, provider)
 ) WITHOUT ROWID;
+
+CREATE TABLE changed_credit_orders (
+    key BLOB NOT NULL,
+    order_id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    site_id TEXT NOT NULL,
+    fare_fen INTEGER NOT NULL,
+    quantity INTEGER NOT NULL,
+    from_s INTEGER NOT NULL,
+    until_s INTEGER NOT NULL,
+    PRIMARY KEY (key, order_id)
+) WITHOUT ROWID;

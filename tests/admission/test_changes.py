@@ -7,6 +7,7 @@ import pytest
 from admission.changes import (
     ClearanceRow,
     CreditLineRow,
+    CreditOrderRow,
     DocumentRow,
     ListChanges,
     MembershipRow,
@@ -39,6 +40,8 @@ def row(refunded: int, status: str) -> TicketRow:
         (WithdrawnKeyRow(1, b"key"), True),
         (CreditLineRow(1, KEY, 1, 1, 1), False),
         (CreditLineRow(1, KEY, 1, 0, 1), True),
+        (CreditOrderRow(1, KEY, "o", "fairy", 5000, 1, 0, 9), False),
+        (CreditOrderRow(1, KEY, "o", "fairy", 5000, 0, 0, 9), True),
         (DocumentRow(1, KEY, KEY, True), False),
         (ClearanceRow(1, KEY, "health", "green", 9), False),
         (ClearanceRow(1, KEY, "health", "amber", 9), True),

@@ -193,9 +193,9 @@ def test_what_the_list_counted_is_told_by_basis_in_persons_and_in_fen() -> None:
     old = use(1, quantity=2, fare_fen=700)
     new = use(9, quantity=5, fare_fen=900)
     history = History((old, new), (), {"box-1": 10})
-    assert (history.counted(Basis.TICKET), history.counted_fare_fen(Basis.TICKET)) == (2, 700)
-    assert history.counted(Basis.FREE_VISIT) == 0
-    assert history.uncounted().counted(Basis.TICKET) == 0
+    assert (history.counted(Basis.TICKET, ""), history.counted_fare_fen(Basis.TICKET)) == (2, 700)
+    assert history.counted(Basis.FREE_VISIT, "") == 0
+    assert history.uncounted().counted(Basis.TICKET, "") == 0
     assert history.uncounted().used_since_list(Basis.TICKET) == 7
 
 

@@ -83,6 +83,7 @@ async def test_list_holds_rights_and_counters(store: Store, tmp_path: Path) -> N
         "credit_lines": [(SUBJECT, 20000, 9000, 5000, NOW_S + 1, 1)],
         "withdrawn_keys": [],
         "documents": [],
+        "credit_orders": [],
         "clearances": [],
     }
 

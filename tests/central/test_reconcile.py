@@ -26,6 +26,7 @@ from central.schema import (
     closings,
     conflicts,
     credit_lines,
+    credit_orders,
     fold_positions,
     incidents,
     ledger,
@@ -199,6 +200,24 @@ def test_credit_beyond_the_line_is_a_conflict(connection: Connection) -> None:
         box.append(admitted(number, KEY, Basis.CREDIT_LINE, fare_fen=5000), NOW_MS + number)
     tell(connection, box)
     assert found_conflicts(connection) == [("credit_exceeded", admission_id(3), admission_id(1), 5000)]
+
+
+def test_credit_order_is_good_for_its_entries(connection: Connection) -> None:
+    """One more is a conflict with its cost, each that went through is charged, and the line beside it is untouched."""
+    box = Box()
+    register(connection, box)
+    add_credit_line(connection, limit_fen=5000)
+    order = {"key": KEY, "order_id": "A-1", "site_id": "fairy", "fare_fen": 4500, "quantity": 2}
+    connection.execute(insert(credit_orders), {**order, "from_s": 0, "until_s": 1 << 40, "revision": 2})
+    for number in (1, 2, 3):
+        use = admitted(number, KEY, Basis.CREDIT_ORDER, scope="A-1", fare_fen=4500)
+        box.append(use, NOW_MS + number)
+        box.append(closed(number, Outcome.PASSED), NOW_MS + number)
+    box.append(admitted(4, KEY, Basis.CREDIT_LINE, fare_fen=5000), NOW_MS + 4)
+    tell(connection, box)
+    assert found_conflicts(connection) == [("credit_exceeded", admission_id(3), admission_id(1), 4500)]
+    charged = connection.execute(select(charges.c.fare_fen)).scalars().all()
+    assert charged == [4500, 4500, 4500]
 
 
 def add_credit_line(connection: Connection, limit_fen: int) -> None:

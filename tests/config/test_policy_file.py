@@ -42,7 +42,13 @@ def test_the_shipped_policy_loads() -> None:
     policy = load_policy(DEFAULT)
     assert set(policy.sites) == {"wulong", "fairy", "bridges"}
     assert policy.sites["fairy"].fare_fen == 5000
-    assert policy.subject_order == (Basis.TICKET, Basis.STATUTORY, Basis.FREE_VISIT, Basis.CREDIT_LINE)
+    assert policy.subject_order == (
+        Basis.TICKET,
+        Basis.STATUTORY,
+        Basis.FREE_VISIT,
+        Basis.CREDIT_ORDER,
+        Basis.CREDIT_LINE,
+    )
     assert [(rule.ages.from_age, rule.ages.before_age) for rule in policy.age_visits] == [(0, 6), (65, None)]
     (free,) = policy.free_visits
     assert (len(free.groups), free.scope, free.quantity) == (7, Scope.PER_SITE, 1)
@@ -79,7 +85,7 @@ def test_the_shipped_policy_loads() -> None:
         (
             '"free_visit", ',
             '"free_vist", ',
-            "subject_order: 'free_vist' is none of ticket, statutory, free_visit, credit_line",
+            "subject_order: 'free_vist' is none of ticket, statutory, free_visit, credit_order, credit_line",
         ),
         (
             '"statutory", ',

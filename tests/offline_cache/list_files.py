@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,10 @@ CREATE TABLE credit_lines (
 ) WITHOUT ROWID;
 CREATE TABLE clearances (
     key BLOB, provider TEXT, colour TEXT, until_s INTEGER, PRIMARY KEY (key, provider)
+) WITHOUT ROWID;
+CREATE TABLE credit_orders (
+    key BLOB, order_id TEXT, site_id TEXT, fare_fen INTEGER, quantity INTEGER, used INTEGER, from_s INTEGER,
+    until_s INTEGER, PRIMARY KEY (key, order_id)
 ) WITHOUT ROWID;
 CREATE TABLE documents (key BLOB, holder BLOB, is_ticket INTEGER, PRIMARY KEY (key, holder)) WITHOUT ROWID;
 """
@@ -100,6 +105,8 @@ def _insert_subject(sql: sqlite3.Connection, key: bytes, subject: SubjectRights)
         sql.execute("INSERT INTO memberships VALUES (?, ?, ?, ?)", row)
     for scope, used in subject.free_visits_used.items():
         sql.execute("INSERT INTO free_visits VALUES (?, ?, ?)", (key, scope, used))
+    for order in subject.credit_orders:
+        sql.execute("INSERT INTO credit_orders VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (key, *astuple(order)))
     if subject.credit_line is not None:
         line = subject.credit_line
         sql.execute(

@@ -22,7 +22,7 @@ from admission.codes import (
     Validity,
 )
 from admission.documents import DocumentKind
-from admission.entitlements import CreditLine, Membership, SubjectRights
+from admission.entitlements import CreditLine, CreditOrder, Membership, SubjectRights
 from admission.facts import Direction, Exposure, Facts, LaneClass, LaneTraits, ListInfo
 from admission.policy import Policy
 from admission.terms import PLAIN, check_terms, read_terms
@@ -151,6 +151,7 @@ class Case:
             ticket.refunded if ticket else 0,
             line.limit_fen - line.outstanding_fen if line else None,
             product.terms if product else PLAIN,
+            {order.order_id: order.quantity for order in subject.credit_orders} if subject else {},
         )
 
     def _counted(self) -> list[tuple[Basis, str]]:
@@ -162,6 +163,8 @@ class Case:
                 found += [(Basis.TICKET, name.removeprefix("service:"))] * used
         for scope, used in (subject.free_visits_used if subject else {}).items():
             found += [(Basis.FREE_VISIT, scope)] * used
+        for order in subject.credit_orders if subject else ():
+            found += [(Basis.CREDIT_ORDER, order.order_id)] * order.used
         return found
 
     def _passed(self, number: int, basis: Basis, scope: str) -> FoldedUse:
@@ -219,6 +222,7 @@ class Case:
             )
             if line
             else None,
+            tuple(_order(one) for one in said.get("credit_orders", ())),
         )
 
     def _history(self) -> History:
@@ -253,6 +257,18 @@ class Case:
             Headcount(said["inside"], said["today"]),
             Headcount(said["share_inside"], said["share_today"]),
         )
+
+
+def _order(said: dict[str, Any]) -> CreditOrder:
+    return CreditOrder(
+        said["order"],
+        said["site"],
+        said["fare_fen"],
+        said["quantity"],
+        said["used"],
+        _at_s(said["from"]),
+        _at_s(said["until"]),
+    )
 
 
 def _was_counted(use: Use, history: History) -> bool:

@@ -1,4 +1,4 @@
-"""Whose a document is and which tickets were bought on it, and what providers have found about visitors."""
+"""Documents with their holders and tickets, credit orders, and what providers have found about visitors."""
 
 from __future__ import annotations
 
@@ -38,3 +38,17 @@ def upgrade() -> None:
         comment="Empty unless the policy asks for clearance.",
     )
     op.create_index("clearances_revision", "clearances", ["revision"])
+    op.create_table(
+        "credit_orders",
+        sa.Column("key", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("order_id", sa.String(length=64), nullable=False),
+        sa.Column("site_id", sa.String(length=64), nullable=False),
+        sa.Column("fare_fen", sa.BigInteger(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False, comment="0: cancelled"),
+        sa.Column("from_s", sa.BigInteger(), nullable=False),
+        sa.Column("until_s", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", "order_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("credit_orders_revision", "credit_orders", ["revision"])
