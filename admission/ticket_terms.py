@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -140,12 +141,18 @@ def check_counters(asked: Asked) -> Decision | None:
     today = asked.local(asked.now_ms).date()
     site_id = asked.facts.site_id
     tomorrow_ms = _midnight_ms(today + timedelta(days=1), asked.timezone)
-    if _full(asked, terms.per_day, f"day:{today}", lambda use: _day(use, asked) == today):
+    of_today = _left(asked, terms.per_day, f"day:{today}", lambda use: _day(use, asked) == today)
+    here_today = _left(
+        asked, terms.per_site_day, f"site-day:{site_id}:{today}", lambda use: _day(use, asked) == today
+    )
+    here = _left(asked, terms.per_site, f"site:{site_id}", lambda _: True)
+    if min(of_today, here_today) <= 0:
         return _refused(Reason.DAY_LIMIT, asked, tomorrow_ms)
-    if _full(asked, terms.per_site_day, f"site-day:{site_id}:{today}", lambda use: _day(use, asked) == today):
-        return _refused(Reason.DAY_LIMIT, asked, tomorrow_ms)
-    if _full(asked, terms.per_site, f"site:{site_id}", lambda _: True):
+    if here <= 0:
         return Decision(Reason.SITE_LIMIT)
+    left, persons = min(of_today, here_today, here), asked.facts.persons
+    if left < persons:
+        return Decision(Reason.FEWER_LEFT, detail=f"{left} left here today for {persons} persons")
     return None
 
 
@@ -187,13 +194,13 @@ def counter_names(terms: Terms, scope: str, site_id: str, day: date) -> list[str
     return [name for name, limit in wanted.items() if limit is not None]
 
 
-def _full(asked: Asked, limit: int | None, counter: str, fits: Callable[[Use], bool]) -> bool:
+def _left(asked: Asked, limit: int | None, counter: str, fits: Callable[[Use], bool]) -> float:
+    """Return how many entries a counter leaves; without a limit as many as anybody wants."""
     if limit is None:
-        return False
+        return math.inf
     ticket = asked.facts.ticket
     listed = ticket.counters.get(counter, 0) if ticket else 0
-    known = listed + asked.facts.history.entries_since_list(lambda use: not use.scope and fits(use))
-    return known + asked.facts.persons > limit
+    return limit - listed - asked.facts.history.entries_since_list(lambda use: not use.scope and fits(use))
 
 
 def _rule_facts(asked: Asked) -> RuleFacts:

@@ -115,6 +115,27 @@ def test_two_histories_make_one_under_the_first_ones_watermarks() -> None:
     assert both == History(tuple(uses), tuple(closings), {BOX: 9})
 
 
+@pytest.mark.parametrize(
+    ("terms", "persons", "reason"),
+    [
+        (Terms(per_day=2), 2, Reason.TICKET),
+        (Terms(per_day=2), 3, Reason.FEWER_LEFT),
+        (Terms(per_site_day=1), 2, Reason.FEWER_LEFT),
+        (Terms(per_site=3), 4, Reason.FEWER_LEFT),
+        (Terms(per_site=3, per_day=4), 3, Reason.TICKET),
+    ],
+)
+def test_counters_of_the_day_and_site_say_how_many_they_leave(
+    terms: Terms, persons: int, reason: Reason
+) -> None:
+    """A smaller part may still come in: the day is not over for the ticket."""
+    product = replace(DAY_TICKET, terms=terms)
+    known = replace(facts(product=product, ticket=ticket(quantity=9)), persons=persons)
+    found = decide(TICKET_CODE, known, POLICY, NOW_MS)
+    assert found.reason is reason
+    assert reason is Reason.TICKET or found.detail.endswith(f"left here today for {persons} persons")
+
+
 PARTS = st.lists(st.tuples(st.integers(1, 6), st.sampled_from(Outcome)), max_size=12)
 
 
