@@ -60,7 +60,7 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
 
 
 def _here_and_now(decision: Decision, facts: Facts, policy: Policy, now_ms: int) -> Decision:
-    """Return `decision`, or why a clearance, this lane, or a full site stands against it."""
+    """Return `decision`, or why this lane, a full site, or a clearance stands against it."""
     if decision.spend is None:
         return decision
     behind = facts.behind(decision.spend.key)

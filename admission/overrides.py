@@ -8,6 +8,7 @@ from hashlib import blake2b
 from admission.answers import Decision, Spend
 from admission.by_document import decide_document, told_by
 from admission.by_subject import decide_credit_code
+from admission.by_ticket import decide_listed
 from admission.codes import (
     KEY_BYTES,
     Credential,
@@ -58,6 +59,11 @@ def decide_override(
         return _proven(decide_credit_code(credential, facts, policy, now_ms, is_proven=True), act)
     if refused in _PROVABLE and isinstance(credential, DocumentCode):
         return _proven(decide_document(credential, facts, policy, now_ms, is_proven=True), act)
+    if refused is Reason.CLEARANCE and facts.ticket is not None and not isinstance(credential, Rejected):
+        # The ticket itself was good: it is spent as it would have been, a re-entry and a service included.
+        return _proven(
+            decide_listed(credential.key, facts.ticket, facts, policy, now_ms, is_proven=True), act
+        )
     key = credential.key if not isinstance(credential, Rejected) else _override_key(act)
     if isinstance(credential, DocumentCode):
         key = told_by(credential, facts, policy, now_ms, refused)

@@ -18,11 +18,15 @@ from admission.overrides import decide_override
 from admission.policy import Policy
 from admission.reasons import Reason, Verdict
 from admission.staff import OverrideCode, Role, StaffAct
-from admission.tickets import Basis
+from admission.terms import Reentry, Terms
+from admission.tickets import Basis, Closing, History, Outcome, Use
 from tests.admission.makers import (
+    BOX,
     CREDIT_CODE,
+    DAY_TICKET,
     EXTERNAL_CODE,
     HOUR_S,
+    LANE,
     LIST,
     MEMBER,
     NOW_MS,
@@ -145,6 +149,22 @@ def test_off_it_changes_nothing() -> None:
     assert decide(EXTERNAL_CODE, known, POLICY, NOW_MS) == decide(
         EXTERNAL_CODE, replace(known, clearances=()), POLICY, NOW_MS
     )
+
+
+def test_checked_by_hand_a_reentry_spends_nothing() -> None:
+    """The ticket is treated as it would have been without the check."""
+    act = StaffAct("s1", Role.STEWARD, OverrideCode.PROOF_SEEN, "B-D1")
+    entered = Use(bytes(16), BOX, 5, Basis.TICKET, "", LANE, 1, 0, NOW_MS - HOUR_S * 1000)
+    passed = Closing(entered.admission_id, Outcome.PASSED, BOX, 6, entered.at_ms)
+    known = replace(
+        cleared(),
+        product=replace(DAY_TICKET, terms=Terms(reentry=Reentry.SAME_DAY)),
+        history=History((entered,), (passed,)),
+    )
+    assert decide(EXTERNAL_CODE, known, asking(), NOW_MS).reason is Reason.CLEARANCE
+    found_ = decide_override(Reason.CLEARANCE, EXTERNAL_CODE, known, asking(), act, NOW_MS)
+    assert found_.spend is not None
+    assert (found_.reason, found_.spend.basis, found_.spend.quantity) == (Reason.OVERRIDDEN, Basis.REENTRY, 0)
 
 
 def test_explanation_names_what_was_found() -> None:
