@@ -17,6 +17,7 @@ from simulator.plaza import PLAZAS, plaza
 Gray = NDArray[np.uint8]
 _POOLED_SEQUENCES = 12
 _FRAMES_BETWEEN = 9
+_LEAST_PX = 100
 _ODD_SIZES = ((0, 0), (1, 1), (1, 1280), (2, 3), (7, 7), (720, 1), (33, 1000))
 
 
@@ -42,9 +43,18 @@ def shots(seed: int) -> Iterator[Shot]:
         for at in range(PLAZAS)
     ]
     while True:
-        yield _varied(shown[int(rng.integers(len(shown)))], rng)
-        yield _varied(empty[int(rng.integers(len(empty)))], rng)
-        yield HOSTILE[int(rng.integers(len(HOSTILE)))](rng)
+        yield _sized(_varied(shown[int(rng.integers(len(shown)))], rng), rng)
+        yield _sized(_varied(empty[int(rng.integers(len(empty)))], rng), rng)
+        yield _sized(HOSTILE[int(rng.integers(len(HOSTILE)))](rng), rng)
+
+
+def _sized(shot: Shot, rng: np.random.Generator) -> Shot:
+    """The same from a camera of any resolution up to its own; what is tiny already stays so."""
+    if min(shot.picture.shape) < _LEAST_PX:
+        return shot
+    scale = float(rng.uniform(0.3, 1.0))
+    picture = cv2.resize(shot.picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return Shot(shot.kind, np.asarray(picture, np.uint8), shot.payloads)
 
 
 def _varied(shot: Shot, rng: np.random.Generator) -> Shot:
