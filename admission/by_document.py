@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from admission.answers import Decision, Spend
 from admission.by_subject import decide_basis, first_fitting
@@ -45,12 +46,14 @@ def answers_on(
         yield decide_basis(basis, facts.subject_key, facts, policy, now_ms, is_proven=is_proven)
 
 
-def told_by(code: DocumentCode, facts: Facts, policy: Policy, now_ms: int, refused: Reason) -> bytes:
-    """Return the key of the held ticket that is refused for `refused`, or the document's own."""
+def told_by(
+    code: DocumentCode, facts: Facts, policy: Policy, now_ms: int, refused: AbstractSet[Reason]
+) -> bytes:
+    """Return the key of the held ticket that is refused for one of `refused`, or the document's own."""
     told = (
         key
         for key, ticket, held in bought(facts)
-        if decide_listed(key, ticket, held, policy, now_ms).reason is refused
+        if decide_listed(key, ticket, held, policy, now_ms).reason in refused
     )
     return next(told, code.key)
 

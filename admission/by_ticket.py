@@ -28,23 +28,25 @@ from admission.tickets import Basis, History, Product, Risk, Ticket, TicketStatu
 from admission.validity import withdrawn
 
 
-def decide_ticket_code(code: TicketCode, facts: Facts, policy: Policy, now_ms: int) -> Decision:
+def decide_ticket_code(
+    code: TicketCode, facts: Facts, policy: Policy, now_ms: int, *, is_proven: bool = False
+) -> Decision:
     """Decide a signed ticket: by the list's row where there is one, else by what is signed."""
     if facts.ticket is not None:
-        return decide_listed(code.key, facts.ticket, facts, policy, now_ms)
+        return decide_listed(code.key, facts.ticket, facts, policy, now_ms, is_proven=is_proven)
     if facts.is_key_withdrawn:
         return withdrawn(code.key_id)
     if facts.current_list is None:
-        return _decide_unlisted(code, facts, Risk.BOOTSTRAP, policy, now_ms)
+        return _decide_unlisted(code, facts, Risk.BOOTSTRAP, policy, now_ms, is_proven)
     if facts.product is None:
         return Decision(Reason.UNKNOWN_PRODUCT, detail=f"product {code.product}")
     if facts.site_id not in facts.product.site_ids:
         return Decision(Reason.WRONG_SITE, detail=_sites(facts.product))
-    return _decide_unlisted(code, facts, Risk.UNLISTED, policy, now_ms)
+    return _decide_unlisted(code, facts, Risk.UNLISTED, policy, now_ms, is_proven)
 
 
 def decide_unsigned_code(
-    code: ExternalCode | ShortCode, facts: Facts, policy: Policy, now_ms: int
+    code: ExternalCode | ShortCode, facts: Facts, policy: Policy, now_ms: int, *, is_proven: bool = False
 ) -> Decision:
     """Decide another issuer's code, or a short code: only the list knows what it may do."""
     if facts.current_list is None:
@@ -52,7 +54,7 @@ def decide_unsigned_code(
     if facts.ticket is None:
         whose = f"issuer {code.issuer}" if isinstance(code, ExternalCode) else "a short code"
         return Decision(Reason.UNLISTED_CODE, detail=whose)
-    return decide_listed(code.key, facts.ticket, facts, policy, now_ms)
+    return decide_listed(code.key, facts.ticket, facts, policy, now_ms, is_proven=is_proven)
 
 
 _STATUSES = {
@@ -92,33 +94,38 @@ def decide_listed(
         return _back(key, asked)
     refused = check_counters(asked)
     if refused is None and not asked.terms.unlimited:
-        refused = _too_few(_left(ticket, asked), facts)
+        refused = _too_few(entries_left(facts), facts)
     if not is_proven:
         refused = refused or first_refusal(_AFTER_ENTRIES, asked)
     return refused or Decision(
-        Reason.TICKET, Spend(key, Basis.TICKET, asked.held_until_s, _scope(asked), facts.persons)
+        Reason.TICKET, Spend(key, Basis.TICKET, asked.held_until_s, counting_scope(facts), facts.persons)
     )
 
 
-def _scope(asked: Asked) -> str:
-    """Return under which name the entry is counted: the service behind the lane, empty for the site itself."""
-    service = asked.facts.lane.service
+def counting_scope(facts: Facts) -> str:
+    """Return under which name an entry is counted: the service behind the lane, empty for the site itself."""
+    service = facts.lane.service
     return "" if service == ADMISSION else service
 
 
-def _left(ticket: Ticket, asked: Asked) -> int:
-    """Return the entries that are left of the right to what lies behind the lane."""
-    sold, scope = ticket.quantity - ticket.refunded, _scope(asked)
+def entries_left(facts: Facts) -> int:
+    """Return the entries that are left of a ticket to what lies behind the lane; an unlisted one is for one person."""
+    ticket, history, scope = facts.ticket, facts.history, counting_scope(facts)
+    terms = facts.product.terms if facts.product else PLAIN
+    each = terms.services.get(facts.lane.service, 1)
+    if ticket is None:
+        return each - history.held(Basis.TICKET, scope)
     used = ticket.counters.get(f"service:{scope}", 0) if scope else ticket.used
-    each = asked.terms.services.get(asked.facts.lane.service, 1)
-    return sold * each - used - asked.facts.history.used_since_list(Basis.TICKET, scope)
+    return (ticket.quantity - ticket.refunded) * each - used - history.used_since_list(Basis.TICKET, scope)
 
 
 def _back(key: bytes, asked: Asked) -> Decision:
     return Decision(Reason.REENTRY, Spend(key, Basis.REENTRY, asked.held_until_s, quantity=0))
 
 
-def _decide_unlisted(code: TicketCode, facts: Facts, risk: Risk, policy: Policy, now_ms: int) -> Decision:
+def _decide_unlisted(
+    code: TicketCode, facts: Facts, risk: Risk, policy: Policy, now_ms: int, is_proven: bool
+) -> Decision:
     """Decide a signed ticket that the list does not know: sold since, within the floor limit, or not genuine."""
     validity = code.validity
     terms = facts.product.terms if facts.product else PLAIN
@@ -130,19 +137,18 @@ def _decide_unlisted(code: TicketCode, facts: Facts, risk: Risk, policy: Policy,
         return Decision(Reason.UNLISTED_CODE, detail="issued before the list was made, yet not on it")
     if reenters(asked):
         return _back(code.key, asked)
-    scope = _scope(asked)
     refused = check_counters(asked)
-    entries = terms.services.get(facts.lane.service, 1)
     if refused is None and not terms.unlimited:
-        refused = _too_few(entries - facts.history.held(Basis.TICKET, scope), facts)
-    refused = refused or first_refusal(_AFTER_ENTRIES, asked)
+        refused = _too_few(entries_left(facts), facts)
+    if not is_proven:
+        refused = refused or first_refusal(_AFTER_ENTRIES, asked)
     if refused is not None:
         return refused
     if _floor_reached(risk, facts, policy):
         return Decision(Reason.UNLISTED_LIMIT)
     return Decision(
         Reason.UNLISTED_TICKET,
-        Spend(code.key, Basis.TICKET, asked.held_until_s, scope, facts.persons, risk=risk),
+        Spend(code.key, Basis.TICKET, asked.held_until_s, counting_scope(facts), facts.persons, risk=risk),
     )
 
 

@@ -6,20 +6,12 @@ from dataclasses import replace
 from hashlib import blake2b
 
 from admission.answers import Decision, Spend
-from admission.by_document import decide_document, told_by
-from admission.by_subject import decide_credit_code
-from admission.by_ticket import decide_listed
-from admission.codes import (
-    KEY_BYTES,
-    Credential,
-    CreditCode,
-    DocumentCode,
-    ExternalCode,
-    Rejected,
-    ShortCode,
-    TicketCode,
-)
+from admission.by_credential import decide_right
+from admission.by_document import told_by
+from admission.by_ticket import counting_scope, entries_left
+from admission.codes import KEY_BYTES, Credential, DocumentCode, ExternalCode, Rejected, ShortCode, TicketCode
 from admission.facts import Facts
+from admission.obstacles import OBSTACLES, unless_obstructed
 from admission.policy import Policy
 from admission.reasons import Reason, Verdict
 from admission.staff import Role, StaffAct
@@ -29,8 +21,8 @@ KEPT_S = 400 * 86_400
 """How long an override is kept when nothing says when its right ends: longer than any ticket is valid."""
 
 
-_PROVABLE = (Reason.PROOF_NEEDED, Reason.CLEARANCE)
-"""What a member of staff has looked at: the right that was refused for want of it is spent."""
+_RIGHT_IS_GOOD = frozenset((*OBSTACLES, Reason.PROOF_NEEDED))
+"""Refusals behind which stands a right that admits: letting the visitor in spends it."""
 
 
 def may_override(reason: Reason, role: Role) -> bool:
@@ -46,47 +38,66 @@ def decide_override(
     policy: Policy,
     act: StaffAct,
     now_ms: int,
+    *,
+    decided: frozenset[Reason] = frozenset(),
 ) -> Decision:
     """Return the decision to let in whom the gate refused for `refused`, or the refusal itself when `act` may not.
 
-    Whoever was referred probably has the right: letting them in spends it, so that it cannot be spent again. Whoever
-    was denied has none: no right is touched, and the override stands by itself. A subject whose proof was seen spends
-    what asked for it.
+    A right that is good but for what staff have looked at is spent as it would have been. Whoever else was referred
+    probably has a ticket: letting them in spends it, so that it cannot be spent again. Whoever was denied has none: no
+    right is touched, and the override stands by itself. What stands against anybody's entry (a full site, a clearance)
+    stands against an override, too, until staff decide that; `decided` names what staff decided about this visitor
+    before.
     """
     if not may_override(refused, act.role):
         return Decision(refused, detail=f"role {act.role.word} may not override {refused}")
-    if refused in _PROVABLE and isinstance(credential, CreditCode):
-        return _proven(decide_credit_code(credential, facts, policy, now_ms, is_proven=True), act)
-    if refused in _PROVABLE and isinstance(credential, DocumentCode):
-        return _proven(decide_document(credential, facts, policy, now_ms, is_proven=True), act)
-    if refused is Reason.CLEARANCE and facts.ticket is not None and not isinstance(credential, Rejected):
-        # The ticket itself was good: it is spent as it would have been, a re-entry and a service included.
-        return _proven(
-            decide_listed(credential.key, facts.ticket, facts, policy, now_ms, is_proven=True), act
-        )
-    key = credential.key if not isinstance(credential, Rejected) else _override_key(act)
-    if isinstance(credential, DocumentCode):
-        key = told_by(credential, facts, policy, now_ms, refused)
-        facts = facts.behind(key)
-    keep_until_s = now_ms // 1000 + KEPT_S
-    if refused.verdict is not Verdict.REFER or not _is_of_a_ticket(credential, facts):
-        return _admitted(Spend(key, Basis.OVERRIDE, keep_until_s, quantity=facts.persons), act)
-    if _is_spent(facts):
-        return Decision(Reason.ALREADY_USED, detail="spent since it was referred")
-    until_s = _until_s(credential, facts)
-    spend = Spend(key, Basis.TICKET, until_s or keep_until_s, quantity=facts.persons, risk=Risk.STAFF)
-    return _admitted(spend, act)
-
-
-def _proven(found: Decision, act: StaffAct) -> Decision:
-    """Return what the right gives now that its proof was seen; another box may have spent it meanwhile."""
+    decided |= {refused}
+    found = _let_in(decided, credential, facts, policy, act, now_ms)
     if found.spend is None:
         return found
-    return replace(found, reason=Reason.OVERRIDDEN, act=act)
+    admitted = replace(found, reason=Reason.OVERRIDDEN, act=act)
+    # Whoever lets somebody in at this lane has decided that it is the right lane.
+    looked_past = decided | {Reason.OTHER_LANE}
+    return unless_obstructed(admitted, facts, policy, now_ms, looked_past=looked_past)
 
 
-def _admitted(spend: Spend, act: StaffAct) -> Decision:
-    return Decision(Reason.OVERRIDDEN, spend, act=act)
+def _let_in(
+    decided: frozenset[Reason],
+    credential: Credential | Rejected,
+    facts: Facts,
+    policy: Policy,
+    act: StaffAct,
+    now_ms: int,
+) -> Decision:
+    """Return what an override spends, whatever stands against anybody's entry."""
+    if isinstance(credential, Rejected):
+        return _by_itself(_override_key(act), facts, now_ms)
+    about_right = decided - _RIGHT_IS_GOOD
+    if not about_right:
+        return decide_right(credential, facts, policy, now_ms, is_proven=True)
+    key = credential.key
+    if isinstance(credential, DocumentCode):
+        key = told_by(credential, facts, policy, now_ms, about_right)
+        facts = facts.behind(key)
+    is_denied = any(reason.verdict is Verdict.DENY for reason in about_right)
+    if is_denied or not _is_of_a_ticket(credential, facts):
+        return _by_itself(key, facts, now_ms)
+    return _confirmed(key, credential, facts, now_ms)
+
+
+def _by_itself(key: bytes, facts: Facts, now_ms: int) -> Decision:
+    keep_until_s = now_ms // 1000 + KEPT_S
+    return Decision(Reason.OVERRIDDEN, Spend(key, Basis.OVERRIDE, keep_until_s, quantity=facts.persons))
+
+
+def _confirmed(key: bytes, credential: Credential, facts: Facts, now_ms: int) -> Decision:
+    """Spend a ticket that staff have looked up; another box may have spent it since it was referred."""
+    is_unlimited = facts.product is not None and facts.product.terms.unlimited
+    if not is_unlimited and entries_left(facts) < facts.persons:
+        return Decision(Reason.ALREADY_USED, detail="spent since it was referred")
+    until_s = _until_s(credential, facts) or now_ms // 1000 + KEPT_S
+    spend = Spend(key, Basis.TICKET, until_s, counting_scope(facts), quantity=facts.persons, risk=Risk.STAFF)
+    return Decision(Reason.OVERRIDDEN, spend)
 
 
 def _override_key(act: StaffAct) -> bytes:
@@ -99,13 +110,6 @@ def _is_of_a_ticket(credential: Credential | Rejected, facts: Facts) -> bool:
     if isinstance(credential, DocumentCode):
         return facts.ticket is not None
     return isinstance(credential, TicketCode | ExternalCode | ShortCode)
-
-
-def _is_spent(facts: Facts) -> bool:
-    if facts.ticket is None:
-        return facts.history.held(Basis.TICKET) > 0
-    used = facts.ticket.used + facts.history.used_since_list(Basis.TICKET)
-    return facts.ticket.quantity - facts.ticket.refunded - used < facts.persons
 
 
 def _until_s(credential: Credential | Rejected, facts: Facts) -> int | None:

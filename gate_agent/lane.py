@@ -136,9 +136,12 @@ class Lane:
                 raise UnknownRefusalError(act.refused_record)
             now_ms = self._clock.wall_ms()
             judge = partial(self._judge_override, refused, act, now_ms)
-            answer = await self._record(replace(refused.attempt, at_ms=now_ms), judge)
+            attempt = replace(refused.attempt, at_ms=now_ms)
+            answer = await self._record(attempt, judge)
             if answer.admission_id is not None:
                 self._refusals.strike(act.refused_record)
+            elif answer.decision.reason is not refused.reason:
+                self._keep(answer, attempt, refused.decided | {refused.reason})
             return await self._act_on(answer, now_ns)
 
     async def until_free(self) -> None:
@@ -184,10 +187,15 @@ class Lane:
             bool(policy.clearances),
         )
         answer = await self._record(attempt, partial(self._judge, credential, now_ms))
+        self._keep(answer, attempt)
+        return answer
+
+    def _keep(self, answer: Answer, attempt: Attempt, decided: frozenset[Reason] = frozenset()) -> None:
+        """Remember a refusal that staff may answer."""
         reason = answer.decision.reason
         if reason.wording.override is not None:
-            self._refusals.keep(answer.record, Refused(attempt, reason, self._clock.monotonic_ns()))
-        return answer
+            at_ns = self._clock.monotonic_ns()
+            self._refusals.keep(answer.record, Refused(attempt, reason, at_ns, decided))
 
     async def _record(self, attempt: Attempt, judge: Callable[[Facts], Decision]) -> Answer:
         began_ns = self._answering_since_ns = self._clock.monotonic_ns()
@@ -206,7 +214,9 @@ class Lane:
         if not (self._turnstile.is_ready and passage.may_release(self._state)):
             return Decision(Reason.LANE_NOT_READY)
         credential, policy = refused.attempt.credential, self._rules.policy
-        return decide_override(refused.reason, credential, facts, policy, act, now_ms)
+        return decide_override(
+            refused.reason, credential, facts, policy, act, now_ms, decided=refused.decided
+        )
 
     def _judge(self, credential: Credential | Rejected, now_ms: int, facts: Facts) -> Decision:
         if not (self._turnstile.is_ready and passage.may_release(self._state)):

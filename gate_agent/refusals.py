@@ -14,11 +14,12 @@ _NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refusal: what was presented, and why it was refused."""
+    """A refusal: what was presented, why it was refused, and what staff had decided about it before."""
 
     attempt: Attempt
     reason: Reason
     at_ns: int
+    decided: frozenset[Reason] = frozenset()
 
 
 class Refusals:

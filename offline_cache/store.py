@@ -105,6 +105,7 @@ class Store:
                 info,
                 box_id=self._box_id,
                 lane=attempt.lane,
+                capacity=capacity_facts(sql, self._box_id, attempt.day_start_ms),
                 persons=attempt.persons,
             )
         credential = attempt.credential

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admission.answers import Decision
+from admission.capacity import CapacityFacts, CapacityLimits, Headcount
+from admission.clearance import Clearance, ClearanceRule, Colour
 from admission.codes import Credential, Rejected
+from admission.facts import Facts, LaneClass, LaneTraits
 from admission.overrides import KEPT_S, decide_override, may_override
+from admission.policy import Policy
 from admission.reasons import Reason, Verdict
 from admission.staff import OverrideCode, Role, StaffAct
+from admission.terms import Proof, Terms
 from admission.tickets import Basis, History, Risk
 from tests.admission.makers import (
     CREDIT_CODE,
+    DAY_S,
+    DAY_TICKET,
     EXTERNAL_CODE,
     HOUR_S,
     KEY,
@@ -150,3 +160,137 @@ def test_nothing_is_let_in_beyond_the_role(
         assert decision.spend is not None
     else:
         assert decision.spend is None
+
+
+# What stands against anybody's entry stands against an override, too ----------------------------------------
+
+PROOF = Terms(proof=Proof(zh="学生证", en="student card"))
+LIMITS = CapacityLimits(max_inside=100)
+FULL = CapacityFacts(LIMITS, Headcount(100, 0), Headcount(9, 9))
+AT_RED = CapacityFacts(LIMITS, Headcount(96, 0), Headcount(9, 9))
+RULE = ClearanceRule(
+    "health",
+    "渝康码",
+    "health code",
+    DAY_S,
+    dict(zip(Colour, (Verdict.ADMIT, Verdict.REFER, Verdict.DENY, Verdict.ADMIT), strict=True)),
+    dict.fromkeys(Colour, Verdict.ADMIT),
+)
+CLEARED = replace(POLICY, clearances=(RULE,))
+SHUTTLE = LaneTraits(service="shuttle")
+NOTHING = Rejected(Reason.MALFORMED, "")
+
+
+def colour(which: Colour) -> tuple[Clearance, ...]:
+    """What was found about the visitor."""
+    return (Clearance("health", which, NOW_S + HOUR_S),)
+
+
+def concession(**other: Any) -> Facts:
+    """A listed ticket that needs a proof."""
+    return replace(facts(ticket=ticket(), product=replace(DAY_TICKET, terms=PROOF)), **other)
+
+
+def confirm(
+    refused: Reason,
+    credential: Credential | Rejected,
+    known: Facts,
+    rules: Policy = POLICY,
+    *decided: Reason,
+    role: Role = Role.SUPERVISOR,
+) -> Decision:
+    """A member of staff answers a refusal, after whatever was decided before."""
+    return decide_override(refused, credential, known, rules, act(role), NOW_MS, decided=frozenset(decided))
+
+
+@pytest.mark.parametrize(
+    ("refused", "credential"),
+    [
+        (Reason.PROOF_NEEDED, TICKET_CODE),
+        (Reason.ALREADY_USED, TICKET_CODE),
+        (Reason.RESERVED_ONLY, TICKET_CODE),
+        (Reason.OTHER_LANE, TICKET_CODE),
+        (Reason.MALFORMED, NOTHING),
+    ],
+)
+def test_nobody_is_let_in_against_a_full_site(refused: Reason, credential: Credential | Rejected) -> None:
+    """Whatever was refused before, and whoever decides."""
+    known = concession(capacity=FULL)
+    assert confirm(refused, credential, known).reason is Reason.CAPACITY_REACHED
+
+
+@pytest.mark.parametrize("refused", [Reason.PROOF_NEEDED, Reason.ALREADY_USED, Reason.CLEARANCE])
+def test_a_finding_that_denies_stands_against_an_override(refused: Reason) -> None:
+    """A proof that was seen says nothing about it."""
+    known = concession(clearances=colour(Colour.RED))
+    assert confirm(refused, TICKET_CODE, known, CLEARED).reason is Reason.NOT_CLEARED
+
+
+def test_a_supervisor_decides_a_finding_that_denies_and_the_ticket_is_spent() -> None:
+    """The right behind it was good."""
+    known = concession(clearances=colour(Colour.RED))
+    spend = confirm(Reason.NOT_CLEARED, TICKET_CODE, known, CLEARED).spend
+    assert spend is not None
+    assert (spend.basis, spend.key) == (Basis.TICKET, KEY)
+
+
+def test_what_staff_decided_before_is_not_asked_again() -> None:
+    """A proof, then the clearance, then the reserved-only site: three decisions, one admission."""
+    known = concession(
+        clearances=colour(Colour.AMBER),
+        capacity=AT_RED,
+        product=replace(DAY_TICKET, terms=msgspec.structs.replace(PROOF, reserved=False)),
+    )
+    steps = [Reason.PROOF_NEEDED, Reason.RESERVED_ONLY, Reason.CLEARANCE]
+    answers = [
+        confirm(step, TICKET_CODE, known, CLEARED, *steps[:at]).reason for at, step in enumerate(steps)
+    ]
+    assert answers == [Reason.RESERVED_ONLY, Reason.CLEARANCE, Reason.OVERRIDDEN]
+
+
+def test_a_denial_stays_a_denial_when_a_clearance_is_decided_after_it() -> None:
+    """Both decisions stand: the admission is by itself, and no ticket is spent."""
+    known = facts(ticket=ticket(used=1))
+    spend = confirm(Reason.CLEARANCE, TICKET_CODE, known, CLEARED, Reason.ALREADY_USED).spend
+    assert spend is not None
+    assert spend.basis is Basis.OVERRIDE
+
+
+def test_the_lane_is_whoever_decides_at_its_own() -> None:
+    """A steward at the priority lane confirms a proof there: the visitor need not go elsewhere."""
+    known = concession(lane=LaneTraits(LaneClass.PRIORITY))
+    assert confirm(Reason.PROOF_NEEDED, TICKET_CODE, known, role=Role.STEWARD).reason is Reason.OVERRIDDEN
+
+
+def test_a_visitor_let_in_at_another_lane_spends_their_ticket() -> None:
+    """The ticket was good, and would be good again otherwise."""
+    known = facts(ticket=ticket(), product=DAY_TICKET)
+    spend = confirm(Reason.OTHER_LANE, TICKET_CODE, replace(known, lane=LaneTraits(LaneClass.PRIORITY))).spend
+    assert spend is not None
+    assert (spend.basis, spend.key, spend.risk) == (Basis.TICKET, KEY, Risk.NONE)
+
+
+@pytest.mark.parametrize("refused", [Reason.PROOF_NEEDED, Reason.LATE])
+def test_what_is_confirmed_at_a_service_counts_for_the_service(refused: Reason) -> None:
+    """A proof seen at the shuttle leaves the site's entry as it was."""
+    terms = msgspec.structs.replace(PROOF, services={"admission": 1, "shuttle": 2})
+    known = facts(ticket=ticket(), product=replace(DAY_TICKET, terms=terms))
+    spend = confirm(refused, TICKET_CODE, replace(known, lane=SHUTTLE)).spend
+    assert spend is not None
+    assert (spend.basis, spend.scope) == (Basis.TICKET, "shuttle")
+
+
+def test_an_unlimited_pass_is_never_used_up() -> None:
+    """Its counter says how often it was used, and is no limit."""
+    terms = Terms(unlimited=True)
+    known = facts(ticket=ticket(used=9), product=replace(DAY_TICKET, terms=terms))
+    assert confirm(Reason.LATE, TICKET_CODE, known).reason is Reason.OVERRIDDEN
+
+
+def test_an_unlisted_ticket_whose_proof_was_seen_is_spent_as_an_unlisted_one() -> None:
+    """What was risked on it stays counted."""
+    known = facts(product=replace(DAY_TICKET, terms=PROOF))
+    fresh = replace(TICKET_CODE, validity=replace(TICKET_CODE.validity, issued_s=NOW_S))
+    spend = confirm(Reason.PROOF_NEEDED, fresh, known).spend
+    assert spend is not None
+    assert spend.risk is Risk.UNLISTED

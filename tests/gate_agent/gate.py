@@ -86,6 +86,7 @@ class Gate:
     clock: FakeClock
     posts: list[Post] = field(default_factory=list)
     recorded: int = 0
+    rules: Rules = field(default_factory=lambda: Rules(BOOK, POLICY))
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def add_lane(
@@ -101,7 +102,7 @@ class Gate:
         display = FakeDisplay()
         lane = Lane(
             lane_id,
-            Rules(BOOK, POLICY),
+            self.rules,
             store or self.box.store,
             turnstile,
             display,

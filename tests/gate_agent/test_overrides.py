@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from admission.clearance import ClearanceRule, Colour
 from admission.events import Admitted, Overridden
 from admission.passage import State
-from admission.reasons import Reason
+from admission.reasons import Reason, Verdict
 from admission.staff import OverrideCode, Role, StaffAct
 from admission.tickets import Basis, Outcome
-from gate_agent.lane import LaneBusyError, UnknownRefusalError
+from gate_agent.lane import LaneBusyError, Rules, UnknownRefusalError
 from gate_agent.refusals import MOST
-from tests.admission.makers import POLICY
+from tests.admission.makers import BOOK, HOUR_S, POLICY
 from tests.gate_agent.gate import Gate, opened_gate, ticket_code
 
 UNKNOWN = b"OTA0123456789"
@@ -80,6 +81,19 @@ async def test_a_confirmed_ticket_is_spent_for_every_lane(gate: Gate) -> None:
     records = [(await lane.present(UNKNOWN)).record for lane in (post, other)]
     await post.lane.override(act(records[0]))
     assert (await other.lane.override(act(records[1]))).decision.reason is Reason.ALREADY_USED
+
+
+async def test_what_still_stands_against_a_visitor_is_answered_on_its_own(gate: Gate) -> None:
+    """An order that was looked up leaves the clearance to be decided, and that one does not ask for the order again."""
+    unknown_refers = dict.fromkeys(Colour, Verdict.REFER)
+    asked = ClearanceRule("health", "渝康码", "health code", HOUR_S, unknown_refers, unknown_refers)
+    gate.rules = Rules(BOOK, replace(POLICY, clearances=(asked,)))
+    post = await gate.add_ready_lane()
+    refused = await post.present(UNKNOWN)
+    second = await post.lane.override(act(refused.record))
+    assert (refused.decision.reason, second.decision.reason) == (Reason.UNLISTED_CODE, Reason.CLEARANCE)
+    assert (await post.lane.override(act(second.record))).decision.reason is Reason.OVERRIDDEN
+    assert await gate.uses() == 1
 
 
 async def test_a_steward_may_not_what_takes_a_supervisor(gate: Gate) -> None:
