@@ -11,7 +11,10 @@ from admission.tickets import Basis, Risk, Use
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """The right that an admission uses; the use is kept at least until `keep_until_s`."""
+    """The right that an admission uses; the use is kept at least until `keep_until_s`.
+
+    `companions` come in on it beside the persons whom `quantity` counts.
+    """
 
     key: bytes
     basis: Basis
@@ -20,6 +23,12 @@ class Spend:
     quantity: int = 1
     fare_fen: int = 0
     risk: Risk = Risk.NONE
+    companions: int = 0
+
+    @property
+    def persons(self) -> int:
+        """How many come in; whoever goes out or comes back is one."""
+        return max(1, self.quantity + self.companions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,13 +116,15 @@ def _decide_free_visit(
     for free in fitting:
         scope = free.counting_scope(site, day)
         left = _free_visits_left(free, scope, subject, facts.history)
-        most_left = max(most_left, left)
-        if left < persons:
+        most_left = max(most_left, left * (1 + free.companions))
+        visits = free.visits(persons)
+        if left < visits:
             continue
         if free.proofs and not is_proven:
             wanted = "; ".join(f"{proof.zh} {proof.en}" for proof in free.proofs)
             return Decision(Reason.PROOF_NEEDED, detail=wanted, granted_by=free.policy_id)
-        spend = Spend(key, Basis.FREE_VISIT, policy.day_end_s(free.last_day), scope, persons)
+        keep_until_s = policy.day_end_s(free.last_day)
+        spend = Spend(key, Basis.FREE_VISIT, keep_until_s, scope, visits, companions=persons - visits)
         return Decision(
             Reason.FREE_VISIT,
             spend,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
@@ -20,9 +20,12 @@ from admission.envelope import (
     Context,
     EnvelopeError,
     UnknownKeyError,
+    Verified,
+    envelope_end,
     seal,
     unseal,
 )
+from admission.holders import HOLDER_KEY_BYTES, PROOF_BYTES, Showing, holder_key, proven_time
 from admission.keys import SigningKey
 from admission.reasons import Reason
 from admission.short_codes import MistypedError, read_short_code, short_ticket_id
@@ -35,6 +38,8 @@ KEY_BYTES = 16
 
 # CWT claims (RFC 8392, and `scope` of RFC 9200)
 _SUB, _EXP, _NBF, _IAT, _CTI, _SCOPE = 2, 4, 5, 6, 7, 9
+# RFC 8747, with the key as a point: a COSE_Key is nine bytes longer, and a phone's code has none to spare.
+_CNF, _POINT = 8, -1
 
 
 class KeyUse(Enum):
@@ -88,22 +93,28 @@ class Validity:
 class TicketCode:
     """A signed ticket: admits with no network, also when the list does not know it yet.
 
-    `key_id` names the issuer's key; two codes of one ticket are equal whichever key signed them.
+    `key_id` names the issuer's key; two codes of one ticket are equal whichever key signed them. `showing` stands where
+    the code is bound to its holder's phone.
     """
 
     key: bytes
     product: str
     validity: Validity
     key_id: bytes = field(default=b"", compare=False)
+    showing: Showing | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CreditCode:
-    """A signed credential of a person or organisation under a pseudonym; what it may do is in the list."""
+    """A signed credential of a person or organisation under a pseudonym; what it may do is in the list.
+
+    `key_id` and `showing` as for a ticket.
+    """
 
     key: bytes
     validity: Validity
     key_id: bytes = field(default=b"", compare=False)
+    showing: Showing | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,17 +183,44 @@ def external_key(issuer: str, code: str, hash_key: bytes) -> bytes:
     return blake2b(text, digest_size=KEY_BYTES, key=hash_key, person=b"sg external").digest()
 
 
-def issue_ticket_code(ticket_id: bytes, product: str, validity: Validity, key: SigningKey) -> str:
-    """Return the text of a ticket code; at most 120 raw bytes with a 12-byte id and a product of 4 letters."""
-    return _issue(_validity_claims(validity) | {_CTI: ticket_id, _SCOPE: product}, key)
+def issue_ticket_code(
+    ticket_id: bytes, product: str, validity: Validity, key: SigningKey, holder: bytes = b""
+) -> str:
+    """Return the text of a ticket code; at most 120 raw bytes with a 12-byte id and a product of 4 letters.
+
+    With a `holder` (see `holders.holder_key`) it is bound to that phone: with what the phone adds, at most 230 bytes.
+    """
+    return _issue(_validity_claims(validity) | {_CTI: ticket_id, _SCOPE: product}, key, holder)
 
 
-def issue_credit_code(subject_id: str, validity: Validity, key: SigningKey) -> str:
-    """Return the text of a credit code for the subject known as `subject_id`."""
-    return _issue(_validity_claims(validity) | {_SUB: subject_id}, key)
+def issue_credit_code(subject_id: str, validity: Validity, key: SigningKey, holder: bytes = b"") -> str:
+    """Return the text of a credit code for the subject known as `subject_id`; `holder` as for a ticket."""
+    return _issue(_validity_claims(validity) | {_SUB: subject_id}, key, holder)
 
 
-def _issue(claims: dict[int, Any], key: SigningKey) -> str:
+def show(code: str, prove: Callable[[bytes], bytes]) -> str:
+    """Return the text of a holder's code as a phone shows it, with what `prove` gives for its envelope behind it."""
+    envelope = base45.decode(code.encode()[len(PREFIX) :])
+    return (PREFIX + base45.encode(envelope + prove(envelope))).decode("ascii")
+
+
+def same_showing(payload: bytes) -> bytes:
+    """Return what stays the same while a phone goes on showing one code: of a holder's code, all but its proof."""
+    if len(payload) <= _LONGER_THAN_ANY_PROOF or not payload.startswith(PREFIX):
+        return payload
+    try:
+        raw = base45.decode(payload[len(PREFIX) :])
+        return PREFIX + raw[: envelope_end(raw)]
+    except ValueError:
+        return payload
+
+
+_LONGER_THAN_ANY_PROOF = PROOF_BYTES * 3 // 2
+
+
+def _issue(claims: dict[int, Any], key: SigningKey, holder: bytes) -> str:
+    if holder:
+        claims = claims | {_CNF: {_POINT: holder}}
     envelope = seal(cbor2.dumps(claims, canonical=True), key, Context.CODE)
     return (PREFIX + base45.encode(envelope)).decode("ascii")
 
@@ -193,9 +231,10 @@ def _validity_claims(validity: Validity) -> dict[int, Any]:
 
 def _parse_signed(text: bytes, book: CodeBook) -> Credential | Rejected:
     try:
-        verified = unseal(base45.decode(text), book.public_key, Context.CODE)
+        raw = base45.decode(text)
+        verified = unseal(raw, book.public_key, Context.CODE, trailer_bytes=PROOF_BYTES)
         claims = _claims(verified.payload)
-        return _credential(claims, book.issuer_keys[verified.key_id])
+        return _credential(claims, book.issuer_keys[verified.key_id], _showing(claims, verified))
     except UnknownKeyError as error:
         return Rejected(Reason.UNKNOWN_KEY, str(error))
     except BadSignatureError as error:
@@ -215,16 +254,36 @@ def _claims(payload: bytes) -> dict[Any, Any]:
     return claims
 
 
-def _credential(claims: Mapping[Any, Any], key: IssuerKey) -> Credential | Rejected:
+def _showing(claims: Mapping[Any, Any], verified: Verified) -> Showing | None:
+    """Return how a holder's code was shown, None for any other; BadSignatureError when its holder did not sign."""
+    if _CNF not in claims:
+        if verified.trailer:
+            raise ValueError("something follows a code that is bound to no phone")
+        return None
+    bound = claims[_CNF]
+    raw = bound.get(_POINT) if isinstance(bound, dict) else None
+    if not isinstance(raw, bytes) or len(raw) != HOLDER_KEY_BYTES:
+        raise ValueError(f"claim {_CNF} has no point of {HOLDER_KEY_BYTES} bytes")
+    holder = holder_key(raw)
+    if not verified.trailer:
+        return Showing(holder)
+    shown_s = proven_time(verified.envelope, verified.trailer, holder)
+    if shown_s is None:
+        raise BadSignatureError("not signed by the holder's phone")
+    return Showing(holder, shown_s)
+
+
+def _credential(claims: Mapping[Any, Any], key: IssuerKey, showing: Showing | None) -> Credential | Rejected:
     """Return the credential the claims state, if `key` may issue such; claims that are not known are ignored."""
     validity = Validity(_time(claims, _NBF), _time(claims, _EXP), _time(claims, _IAT))
     if _SUB in claims:
         if KeyUse.CREDIT not in key.uses:
             return Rejected(Reason.BAD_SIGNATURE, f"key {key.key_id.hex()} may not issue credit codes")
-        return CreditCode(subject_key(_text(claims, _SUB)), validity, key.key_id)
+        return CreditCode(subject_key(_text(claims, _SUB)), validity, key.key_id, showing)
     if KeyUse.TICKET not in key.uses:
         return Rejected(Reason.BAD_SIGNATURE, f"key {key.key_id.hex()} may not issue tickets")
-    return TicketCode(ticket_key(_ticket_id(claims)), _text(claims, _SCOPE), validity, key.key_id)
+    product = _text(claims, _SCOPE)
+    return TicketCode(ticket_key(_ticket_id(claims)), product, validity, key.key_id, showing)
 
 
 def _time(claims: Mapping[Any, Any], claim: int) -> int:

@@ -6,6 +6,7 @@ from admission.answers import Decision, Spend
 from admission.by_credential import decide_right
 from admission.codes import KEY_BYTES, Credential, Rejected
 from admission.facts import Direction, Facts, LaneTraits
+from admission.liveness import unless_live
 from admission.obstacles import unless_obstructed
 from admission.policy import Policy
 from admission.reasons import Reason
@@ -41,7 +42,8 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
         resumed = resumed or _interrupted_use(held, policy, now_ms)
     if resumed is not None:
         return Decision(Reason.RESUMED, resumed=resumed)
-    right = decide_right(credential, facts, policy, now_ms)
+    picture = unless_live(credential, facts, policy, now_ms)
+    right = picture or decide_right(credential, facts, policy, now_ms)
     return unless_obstructed(right, facts, policy, now_ms)
 
 

@@ -56,10 +56,12 @@ class BadSignatureError(EnvelopeError):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A payload whose signature was found good, and the id of the key that signed it."""
+    """A payload whose signature was found good, the id of the key that signed it, and what follows the envelope."""
 
     payload: bytes
     key_id: bytes
+    envelope: bytes
+    trailer: bytes = b""
 
 
 def seal(payload: bytes, key: SigningKey, context: Context) -> bytes:
@@ -69,9 +71,14 @@ def seal(payload: bytes, key: SigningKey, context: Context) -> bytes:
     return cbor2.dumps([protected, {}, payload, signature], canonical=True)
 
 
-def unseal(envelope: bytes, find_key: KeyFinder, context: Context) -> Verified:
-    """Return the payload of `envelope` once its signature is verified; EnvelopeError says why it was not."""
-    protected, payload, signature = _split(envelope)
+def unseal(data: bytes, find_key: KeyFinder, context: Context, *, trailer_bytes: int = 0) -> Verified:
+    """Return the payload of the envelope `data` once its signature is verified; EnvelopeError says why it was not.
+
+    Behind the envelope may follow a trailer of exactly `trailer_bytes`, which the signature does not cover.
+    """
+    protected, payload, signature, end = _split(data)
+    if len(data) not in (end, end + trailer_bytes):
+        raise MalformedEnvelopeError("the signature does not end the envelope")
     key_id = _key_id(protected)
     public_key = find_key(key_id)
     if public_key is None:
@@ -80,7 +87,12 @@ def unseal(envelope: bytes, find_key: KeyFinder, context: Context) -> Verified:
         public_key.verify(signature, _to_be_signed(protected, payload, context))
     except InvalidSignature as error:
         raise BadSignatureError(f"not signed by key {key_id.hex()}") from error
-    return Verified(payload, key_id)
+    return Verified(payload, key_id, data[:end], data[end:])
+
+
+def envelope_end(data: bytes) -> int:
+    """Return how many bytes of `data` are an envelope, whoever signed it; MalformedEnvelopeError when there is none."""
+    return _split(data)[3]
 
 
 def _to_be_signed(protected: bytes, payload: bytes, context: Context) -> bytes:
@@ -106,8 +118,8 @@ def _bstr_head(length: int) -> bytes:
     return b"\x5a" + length.to_bytes(4)
 
 
-def _split(envelope: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return (protected, payload, signature), unbelieved; only the deterministic form passes."""
+def _split(envelope: bytes) -> tuple[bytes, bytes, bytes, int]:
+    """Return (protected, payload, signature, end), unbelieved; only the deterministic form passes."""
     if not envelope.startswith(b"\x84"):
         raise MalformedEnvelopeError("not a COSE_Sign1 array")
     protected, at = _take_bstr(envelope, 1)
@@ -115,9 +127,9 @@ def _split(envelope: bytes) -> tuple[bytes, bytes, bytes]:
         raise MalformedEnvelopeError("the unprotected header is not empty")
     payload, at = _take_bstr(envelope, at + 1)
     signature, at = _take_bstr(envelope, at)
-    if len(signature) != SIGNATURE_BYTES or at != len(envelope):
-        raise MalformedEnvelopeError("the signature does not end the envelope")
-    return protected, payload, signature
+    if len(signature) != SIGNATURE_BYTES:
+        raise MalformedEnvelopeError("the signature has a wrong length")
+    return protected, payload, signature, at
 
 
 def _take_bstr(data: bytes, at: int) -> tuple[bytes, int]:

@@ -36,7 +36,7 @@ class EpochOpened(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 
 class Admitted(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """A visitor was let in: a use of `quantity` of the right `key`."""
+    """A visitor was let in: a use of `quantity` of the right `key`; `companions` came in beside."""
 
     admission_id: bytes
     key: bytes
@@ -51,6 +51,7 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, tag=1):
     policy_version: str
     granted_by: str = ""
     """The policy's entry that gave the right, where one did."""
+    companions: int = 0
 
 
 class Resumed(msgspec.Struct, frozen=True, array_like=True, tag=2):

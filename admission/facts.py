@@ -10,6 +10,7 @@ from admission.capacity import CapacityFacts
 from admission.clearance import Clearance
 from admission.codes import Credential, Rejected
 from admission.entitlements import SubjectRights
+from admission.holders import ShownBefore
 from admission.tickets import History, Product, Ticket
 
 ADMISSION = "admission"
@@ -79,6 +80,7 @@ class Facts:
     site has no limit. For a document, `subject_key` is whose it is, `born` what its number says, and `held` the facts
     of each ticket that was bought on it, by the ticket's key; empty and None for every other credential. `persons` is
     how many want to come in on it at once. `clearances` are what was found about the visitor, where the policy asks.
+    `shown_before` is when the holder of a code that is bound to a phone last showed it here.
     """
 
     site_id: str
@@ -98,6 +100,7 @@ class Facts:
     held: tuple[tuple[bytes, Facts], ...] = ()
     persons: int = 1
     clearances: tuple[Clearance, ...] = ()
+    shown_before: ShownBefore | None = None
 
     def behind(self, key: bytes) -> Facts:
         """Return the facts of the right `key`: of one of the tickets held, or these."""
@@ -112,6 +115,7 @@ class Attempt:
     """A credential presented at a lane at `at_ms` (UTC), on the local day that began at `day_start_ms`.
 
     `persons` is how many want to come in on it at once. Clearances are looked up when `asks_clearance` says so.
+    `monotonic_ms` is the same moment by the box's clock that nobody sets.
     """
 
     credential: Credential | Rejected
@@ -122,3 +126,4 @@ class Attempt:
     lane: LaneTraits = ORDINARY_ENTRY
     persons: int = 1
     asks_clearance: bool = False
+    monotonic_ms: int = 0

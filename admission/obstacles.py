@@ -66,7 +66,7 @@ def _within_capacity(decision: Decision, facts: Facts, looked_past: AbstractSet[
     is_reserved = Reason.RESERVED_ONLY in looked_past or (
         spend.basis in _RESERVED and (facts.product is None or facts.product.terms.reserved)
     )
-    full = capacity.refusal(facts.capacity, max(1, spend.quantity), reserved=is_reserved)
+    full = capacity.refusal(facts.capacity, spend.persons, reserved=is_reserved)
     return decision if full is None else Decision(full, detail=_count(facts.capacity))
 
 

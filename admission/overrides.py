@@ -21,8 +21,8 @@ KEPT_S = 400 * 86_400
 """How long an override is kept when nothing says when its right ends: longer than any ticket is valid."""
 
 
-_RIGHT_IS_GOOD = frozenset((*OBSTACLES, Reason.PROOF_NEEDED))
-"""Refusals behind which stands a right that admits: letting the visitor in spends it."""
+_RIGHT_IS_GOOD = frozenset((*OBSTACLES, Reason.PROOF_NEEDED, Reason.NOT_LIVE))
+"""Refusals behind which may stand a right that admits: letting the visitor in spends it."""
 
 
 def may_override(reason: Reason, role: Role) -> bool:
@@ -74,7 +74,8 @@ def _let_in(
         return _by_itself(_override_key(act), facts, now_ms)
     about_right = decided - _RIGHT_IS_GOOD
     if not about_right:
-        return decide_right(credential, facts, policy, now_ms, is_proven=True)
+        is_proven = decided != {Reason.NOT_LIVE}
+        return decide_right(credential, facts, policy, now_ms, is_proven=is_proven)
     key = credential.key
     if isinstance(credential, DocumentCode):
         key = told_by(credential, facts, policy, now_ms, about_right)

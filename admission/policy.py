@@ -58,7 +58,7 @@ class FreeVisit:
     """Free admissions for members of trusted groups; the window's days are the site's local dates, inclusive.
 
     `sites` names sites, or nodes of the site tree with all that is below them; empty means every site. `proofs` are
-    what a member of staff has to look at before the visit is free.
+    what a member of staff has to look at before the visit is free. Each visit brings in so many `companions`.
     """
 
     policy_id: str
@@ -73,6 +73,11 @@ class FreeVisit:
     blackouts: tuple[Days, ...] = ()
     per: Period = Period.WINDOW
     proofs: tuple[Proof, ...] = ()
+    companions: int = 0
+
+    def visits(self, persons: int) -> int:
+        """Return how many visits bring in so many persons, companions included."""
+        return -(-persons // (1 + self.companions))
 
     def applies(self, site: Site, day: date, above: frozenset[str] = frozenset()) -> bool:
         """Return whether the policy gives anything on the local date `day` at `site`, which lies below `above`."""
@@ -170,6 +175,20 @@ class OfflineLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveCodes:
+    """What a code that is bound to its holder's phone has to show.
+
+    `within_s`: how far the phone's time may be from the box's. `max_drift_s`: how far when the phone proves itself with
+    two codes. `renewed_s`: how often phones make a new one. `credit`: whether credit codes have to be bound to one.
+    """
+
+    within_s: int = 30
+    max_drift_s: int = 600
+    renewed_s: int = 3
+    credit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything a decision depends on beside the credential and the facts."""
 
@@ -187,6 +206,7 @@ class Policy:
     products: tuple[Product, ...] = ()
     clearances: tuple[ClearanceRule, ...] = ()
     """Empty: clearance is off, and nothing about it is asked or kept."""
+    live_codes: LiveCodes = LiveCodes()
     capacities: Mapping[str, CapacityLimits] = field(default_factory=dict)
     """The approved capacity of each site that has one."""
 

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     CREDIT_DATA_OLD = "CREDIT_DATA_OLD"
     CREDIT_OFFLINE_LIMIT = "CREDIT_OFFLINE_LIMIT"
     LATE = "LATE"
+    NOT_LIVE = "NOT_LIVE"
     PROOF_NEEDED = "PROOF_NEEDED"
     CLEARANCE = "CLEARANCE"
     RULE_UNREADABLE = "RULE_UNREADABLE"
@@ -257,6 +258,14 @@ WORDINGS: dict[Reason, Wording] = {
         "Your time has passed; please see our staff",
         "票仍有效，按保留时间人工放行",
         "Late, and still held: let them in when there is room",
+        Role.STEWARD,
+    ),
+    Reason.NOT_LIVE: Wording(
+        Verdict.REFER,
+        "请移开手机，再出示实时票码",
+        "Please take your phone away and show its live code again",
+        "不是手机实时票码（截图、打印件，或手机时间有误）；请在手机票面重新出示，仍不行再核对",
+        "Not live: a picture, a print, or a phone whose clock is off; show it again from the phone, then look it up",
         Role.STEWARD,
     ),
     Reason.PROOF_NEEDED: Wording(
@@ -541,6 +550,7 @@ _MENDABLE = frozenset(
     (
         Reason.LANE_NOT_READY,
         Reason.STORE_BROKEN,
+        Reason.NOT_LIVE,
         Reason.UNPAID,
         Reason.WRONG_SITE,
         Reason.WRONG_SERVICE,

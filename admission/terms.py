@@ -89,7 +89,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     long the same ticket does not admit again. `services` maps what lies behind a lane to the entries of one ticket
     there; empty: the site itself, as often as the ticket says. `rule` is an admission rule (see `rules`).
     `priority_lane`: its holders may use the priority lanes. `ages`: who is of that age by a document that a reader
-    read needs no `proof`.
+    read needs no `proof`. `live`: its codes admit only from the phone that they are bound to (see `liveness`).
     """
 
     early_grace_s: NotNegative = 0
@@ -112,6 +112,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rule: Any = None
     priority_lane: bool = False
     ages: Ages | None = None
+    live: bool = False
 
     @property
     def counters(self) -> bool:

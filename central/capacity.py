@@ -229,7 +229,9 @@ def _moved_since(connection: Connection, box_id: str, share: Share) -> Movement:
 
 def _movement(connection: Connection, *conditions: Any) -> Movement:
     """Return who came and went by the held uses that fit: as a box counts it, see `offline_cache.capacity`."""
-    entered = case((uses.c.basis.in_((Basis.EXIT, Basis.REENTRY)), 0), else_=uses.c.quantity)
+    entered = case(
+        (uses.c.basis.in_((Basis.EXIT, Basis.REENTRY)), 0), else_=uses.c.quantity + uses.c.companions
+    )
     left = case((uses.c.basis == Basis.EXIT, 1), (uses.c.basis == Basis.REENTRY, -1), else_=0)
     query: Select[Any] = select(func.coalesce(func.sum(entered), 0), func.coalesce(func.sum(left), 0)).where(
         HELD, *conditions

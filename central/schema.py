@@ -272,6 +272,7 @@ uses = Table(
     Column("list_version", BigInteger, nullable=False),
     Column("policy_version", Text, nullable=False),
     Column("granted_by", Text, nullable=False, server_default=""),
+    Column("companions", Integer, nullable=False, server_default="0"),
     Index("uses_key", "key"),
     Index("uses_box", "box_id", "seq_no"),
     Index("uses_at", "at_ms"),

@@ -18,6 +18,7 @@ from admission.policy import (
     CreditLimits,
     Days,
     FreeVisit,
+    LiveCodes,
     OfflineLimits,
     Period,
     Policy,
@@ -77,6 +78,8 @@ class FreeVisitTable(msgspec.Struct, frozen=True, kw_only=True):
     """Last local day, inclusive."""
     quantity: Annotated[int, msgspec.Meta(ge=1)] = 1
     """How many visits are free."""
+    companions: NotNegative = 0
+    """How many others each visit brings in, free as well."""
     clause: str
     """The text that grants this, shown to staff."""
     sites: frozenset[str] = frozenset()
@@ -191,6 +194,17 @@ class OfflineTable(msgspec.Struct, frozen=True, kw_only=True):
     """The same while the box has no list at all."""
 
 
+class LiveCodesTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What codes that are bound to a phone have to show."""
+
+    within_s: Annotated[int, msgspec.Meta(ge=5)] = 30
+    """How far the phone's time may be from the box's."""
+    max_drift_s: NotNegative = 600
+    """How far when the phone proves itself with two codes, one after the other."""
+    credit: bool = False
+    """Whether credit codes have to be bound to a phone; products say it for their tickets with `terms.live`."""
+
+
 class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A whole policy document."""
 
@@ -213,6 +227,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True):
     capacities: tuple[CapacityTable, ...] = ()
     credit: CreditTable
     offline: OfflineTable
+    live_codes: LiveCodesTable = LiveCodesTable()
 
 
 def load_policy(path: Path) -> Policy:
@@ -254,6 +269,11 @@ def read_policy(text: str) -> Policy:
             document.credit.visits_per_day,
         ),
         offline=OfflineLimits(document.offline.unlisted_per_day, document.offline.bootstrap_per_day),
+        live_codes=LiveCodes(
+            document.live_codes.within_s,
+            document.live_codes.max_drift_s,
+            credit=document.live_codes.credit,
+        ),
         resume_within_s=document.resume_within_s,
         override_within_s=document.override_within_s,
         benefits=tuple(_benefit(table) for table in document.benefits),
@@ -295,6 +315,7 @@ def _free_visit(table: FreeVisitTable) -> FreeVisit:
         blackouts=tuple(Days(days.first, days.last) for days in table.blackouts),
         per=table.per,
         proofs=table.proofs,
+        companions=table.companions,
     )
 
 

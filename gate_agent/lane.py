@@ -185,6 +185,7 @@ class Lane:
             self._rules.lane,
             scan.persons,
             bool(policy.clearances),
+            self._clock.monotonic_ns() // 1_000_000,
         )
         answer = await self._record(attempt, partial(self._judge, credential, now_ms))
         self._keep(answer, attempt)

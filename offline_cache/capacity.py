@@ -67,12 +67,12 @@ def capacity_facts(sql: sqlite3.Connection, box_id: str, day_start_ms: int) -> C
     return CapacityFacts(kept.limits, count, kept.share.on(kept.day_start_ms).left(kept.moved))
 
 
-def note_use(sql: sqlite3.Connection, box_id: str, day_start_ms: int, basis: Basis, quantity: int) -> None:
+def note_use(sql: sqlite3.Connection, box_id: str, day_start_ms: int, basis: Basis, persons: int) -> None:
     """Count a use of this box that is about to be stored, within the caller's transaction."""
     kept = _read(sql)
     if kept is not None:
         kept = _on_day(sql, box_id, kept, day_start_ms)
-        _write(sql, _moved(kept, _movement(basis, quantity)))
+        _write(sql, _moved(kept, _movement(basis, persons)))
 
 
 def note_closing(sql: sqlite3.Connection, admission_id: bytes, before: frozenset[Outcome]) -> None:
@@ -81,7 +81,7 @@ def note_closing(sql: sqlite3.Connection, admission_id: bytes, before: frozenset
     if kept is None:
         return
     use = sql.execute(
-        "SELECT seq_no, at_ms, basis, quantity FROM uses WHERE admission_id = ?", (admission_id,)
+        "SELECT seq_no, at_ms, basis, quantity + companions FROM uses WHERE admission_id = ?", (admission_id,)
     ).fetchone()
     if use is None or use[0] <= kept.share.after_seq_no or use[1] < kept.day_start_ms:
         return  # the centre's own count has it
@@ -114,18 +114,18 @@ def _on_day(sql: sqlite3.Connection, box_id: str, kept: _Kept, day_start_ms: int
 
 def _recount(sql: sqlite3.Connection, box_id: str, after_seq_no: int, since_ms: int) -> Movement:
     rows = sql.execute(
-        "SELECT admission_id, basis, quantity FROM uses WHERE box_id = ? AND seq_no > ? AND at_ms >= ?",
+        "SELECT admission_id, basis, quantity + companions FROM uses WHERE box_id = ? AND seq_no > ? AND at_ms >= ?",
         (box_id, after_seq_no, since_ms),
     ).fetchall()
     seen = [
-        _movement(Basis(basis), quantity)
-        for admission_id, basis, quantity in rows
+        _movement(Basis(basis), persons)
+        for admission_id, basis, persons in rows
         if is_held(_outcomes(sql, admission_id))
     ]
     return Movement(sum(one.entered for one in seen), sum(one.left for one in seen))
 
 
-def _movement(basis: Basis, quantity: int) -> Movement:
+def _movement(basis: Basis, persons: int) -> Movement:
     """Return what one use changes: whoever comes back is in again and was counted today already."""
     match basis:
         case Basis.EXIT:
@@ -133,7 +133,7 @@ def _movement(basis: Basis, quantity: int) -> Movement:
         case Basis.REENTRY:
             return Movement(left=-1)
         case _:
-            return Movement(entered=quantity)
+            return Movement(entered=persons)
 
 
 def _moved(kept: _Kept, seen: Movement) -> _Kept:

@@ -6,6 +6,7 @@ import sqlite3
 
 from offline_cache.database import Database
 from offline_cache.journal import read_confirmed
+from offline_cache.showings import forget_showings
 
 LEDGER_KEPT_MS = 7 * 24 * 3600 * 1000
 USES_KEPT_S = 2 * 24 * 3600
@@ -20,7 +21,12 @@ async def prune(database: Database, now_ms: int) -> int:
 
 
 def _prune(sql: sqlite3.Connection, now_ms: int) -> int:
-    return _prune_ledger(sql, now_ms) + _prune_diary(sql) + _prune_uses(sql, now_ms)
+    return (
+        _prune_ledger(sql, now_ms)
+        + _prune_diary(sql)
+        + _prune_uses(sql, now_ms)
+        + forget_showings(sql, now_ms, ROWS_AT_ONCE)
+    )
 
 
 def _prune_ledger(sql: sqlite3.Connection, now_ms: int) -> int:

@@ -11,6 +11,7 @@ from admission.answers import Answer, Decision, Spend
 from admission.codes import Credential, CreditCode, DocumentCode, Rejected, TicketCode
 from admission.events import Admitted, Closed, EpochOpened, Incident, Overridden, Resumed
 from admission.facts import Attempt, Exposure, Facts, ListInfo
+from admission.reasons import Reason
 from admission.tickets import Basis, Closing, History, Outcome, Risk, Use
 from offline_cache.capacity import capacity_facts, note_closing, note_use
 from offline_cache.database import Database
@@ -18,6 +19,7 @@ from offline_cache.journal import append, get_state, note_refusal, set_state
 from offline_cache.lists import ListShelf
 from offline_cache.overlay import changes_as_of_s, is_withdrawn
 from offline_cache.rights import find_clearances, find_holders, find_product, find_subject, find_ticket
+from offline_cache.showings import note_showing, shown_before
 
 _CLOSED_AS = "SELECT 1 FROM closings c WHERE c.admission_id = u.admission_id AND c.outcome"
 # What `admission.tickets.is_held` says, for sums over many uses.
@@ -79,6 +81,8 @@ class Store:
         decision = judge(self._known(sql, attempt))
         if decision.resumed is not None:
             return self._record_resumed(sql, attempt, decision, decision.resumed.admission_id)
+        if decision.spend is not None or decision.reason is Reason.NOT_LIVE:
+            note_showing(sql, attempt)
         if decision.spend is not None:
             return self._record_use(sql, attempt, decision, decision.spend)
         refusal = note_refusal(
@@ -89,6 +93,8 @@ class Store:
     def _known(self, sql: sqlite3.Connection, attempt: Attempt) -> Facts:
         """Return the facts, with clearances when they are asked for: nothing is looked up otherwise."""
         facts = self._facts(sql, attempt)
+        if before := shown_before(sql, attempt):
+            facts = replace(facts, shown_before=before)
         if not attempt.asks_clearance or isinstance(attempt.credential, Rejected):
             return facts
         keys = {attempt.credential.key, facts.subject_key, *(key for key, _ in facts.held)} - {b""}
@@ -213,9 +219,10 @@ class Store:
             list_version=info.version if info else 0,
             policy_version=attempt.policy_version,
             granted_by=decision.granted_by,
+            companions=spend.companions,
         )
         seq_no = append(sql, attempt.at_ms, event).seq_no
-        note_use(sql, self._box_id, attempt.day_start_ms, spend.basis, spend.quantity)
+        note_use(sql, self._box_id, attempt.day_start_ms, spend.basis, spend.persons)
         insert_use(sql, self._box_id, seq_no, attempt.at_ms, event)
         sql.execute("INSERT INTO open_admissions VALUES (?)", (admission_id,))
         if (act := decision.act) is not None:
@@ -285,7 +292,7 @@ def _closing(row: tuple[Any, ...]) -> Closing:
 def insert_use(sql: sqlite3.Connection, box_id: str, seq_no: int, at_ms: int, event: Admitted) -> None:
     """Add a use of this box or a neighbour to the set, within the caller's transaction."""
     sql.execute(
-        "INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             event.admission_id,
             box_id,
@@ -299,5 +306,6 @@ def insert_use(sql: sqlite3.Connection, box_id: str, seq_no: int, at_ms: int, ev
             event.risk,
             at_ms,
             event.keep_until_s,
+            event.companions,
         ),
     )

@@ -87,7 +87,8 @@ MALFORMED = {
 def test_what_was_sealed_is_unsealed(length: int, context: Context) -> None:
     """A payload of any length comes back with the id of its key."""
     payload = bytes(length)
-    assert unseal(seal(payload, KEY, context), find_key, context) == Verified(payload, KID)
+    sealed = seal(payload, KEY, context)
+    assert unseal(sealed, find_key, context) == Verified(payload, KID, sealed)
 
 
 def test_the_form_is_that_of_rfc_9052() -> None:

@@ -43,6 +43,7 @@ class Box:
         lane_id: str = LANE,
         at_ms: int = NOW_MS,
         policy: Policy = POLICY,
+        monotonic_ms: int = 0,
     ) -> Answer:
         """Present a credential and have it decided as at a gate."""
 
@@ -51,7 +52,7 @@ class Box:
                 return Decision(credential.reason, detail=credential.detail)
             return decide(credential, facts, policy, at_ms)
 
-        return await self.answer(judge, credential, lane_id=lane_id, at_ms=at_ms)
+        return await self.answer(judge, credential, lane_id=lane_id, at_ms=at_ms, monotonic_ms=monotonic_ms)
 
     async def answer(
         self,
@@ -61,9 +62,11 @@ class Box:
         lane_id: str = LANE,
         at_ms: int = NOW_MS,
         day_start_ms: int = 0,
+        monotonic_ms: int = 0,
     ) -> Answer:
         """Present a credential and decide it by `judge`."""
-        return await self.store.answer(Attempt(credential, lane_id, at_ms, day_start_ms, "test"), judge)
+        attempt = Attempt(credential, lane_id, at_ms, day_start_ms, "test", monotonic_ms=monotonic_ms)
+        return await self.store.answer(attempt, judge)
 
     async def facts(self, credential: Credential | Rejected, *, day_start_ms: int = 0) -> Facts:
         """What the box knows about a credential, learnt by way of a decision that is then undone."""

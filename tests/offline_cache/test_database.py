@@ -278,7 +278,7 @@ async def test_an_empty_folder_becomes_a_box(tmp_path: Path) -> None:
     folder = tmp_path / "state" / "box"
     for _ in range(2):
         database = await Database.open(folder)
-        assert await pragma(database, "user_version") == 4
+        assert await pragma(database, "user_version") == 5
         tables = await database.read(lambda sql: sql.execute("PRAGMA table_list").fetchall())
         assert {"uses", "closings", "open_admissions", "ledger", "diary", "state"} <= {
             row[1] for row in tables
@@ -375,7 +375,7 @@ async def test_memory_of_every_earlier_schema_is_taken_up(tmp_path: Path, kept: 
     """With its uses, its ledger and its diary; what was open then is open still."""
     _restore(tmp_path / FILE_NAME, kept)
     async with opened_box(tmp_path) as box:
-        assert await pragma(box.database, "user_version") == 4
+        assert await pragma(box.database, "user_version") == 5
         assert await box.rows("SELECT COUNT(*) FROM ledger") == [4]
         assert await box.rows("SELECT COUNT(*) FROM diary") == [1]
         known = (await box.facts(TICKET_CODE)).history

@@ -115,7 +115,7 @@ async def test_history_has_what_was_used_by_the_document_itself(tmp_path: Path, 
         await listed(box)
         await box.database.write(
             lambda sql: sql.execute(
-                "INSERT INTO uses VALUES (?, 'box-1', 5, ?, ?, '', '1', 0, 0, 0, 1, 9)",
+                "INSERT INTO uses VALUES (?, 'box-1', 5, ?, ?, '', '1', 0, 0, 0, 1, 9, 0)",
                 (bytes(16), DOCUMENT, Basis.EXIT),
             )
         )

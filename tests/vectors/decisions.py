@@ -24,6 +24,7 @@ from admission.codes import (
 from admission.documents import DocumentKind
 from admission.entitlements import CreditLine, CreditOrder, Membership, SubjectRights
 from admission.facts import Direction, Exposure, Facts, LaneClass, LaneTraits, ListInfo
+from admission.holders import Showing, ShownBefore
 from admission.policy import Policy
 from admission.terms import PLAIN, check_terms, read_terms
 from admission.tickets import Basis, Closing, History, Outcome, Product, Ticket, Use, is_held, read_status
@@ -33,6 +34,7 @@ from config.policy_file import read_policy
 DOCUMENT: dict[str, Any] = json.loads((Path(__file__).parent / "decisions.json").read_text("utf-8"))
 CASES: list[dict[str, Any]] = DOCUMENT["cases"]
 KEY = bytes(range(16))
+HOLDER = bytes(33)
 NOON = "2026-05-01T12:00:00+08:00"
 DAY = ("2026-05-01T00:00:00+08:00", "2026-05-02T00:00:00+08:00")
 
@@ -74,12 +76,14 @@ class Case:
         match self.said.get("code", "ticket"):
             case "ticket":
                 issued = self.said.get("issued", (self.at - timedelta(minutes=10)).isoformat())
-                return TicketCode(KEY, "DAY", _validity(self.said.get("validity", DAY), issued))
+                return TicketCode(
+                    KEY, "DAY", _validity(self.said.get("validity", DAY), issued), showing=self._showing()
+                )
             case "credit":
                 hour = timedelta(hours=1)
                 around = ((self.at - hour).isoformat(), (self.at + hour).isoformat())
                 times = self.said.get("code_validity", around)
-                return CreditCode(KEY, _validity(times, times[0]))
+                return CreditCode(KEY, _validity(times, times[0]), showing=self._showing())
             case "document":
                 return DocumentCode(KEY, DocumentKind.RESIDENT_ID, self._born())
             case "external":
@@ -112,6 +116,7 @@ class Case:
                 Clearance(one["provider"], Colour(one["colour"]), _at_s(one["until"]))
                 for one in self.said.get("clearances", ())
             ),
+            shown_before=self._shown_before(),
         )
         if self.said.get("code") != "document":
             return found
@@ -172,6 +177,16 @@ class Case:
         return FoldedUse(
             admission_id, KEY, basis, scope, self.site_id, 1, 0, number, ((Outcome.PASSED, number),)
         )
+
+    def _showing(self) -> Showing | None:
+        said = self.said.get("phone")
+        if said is None:
+            return None
+        return Showing(HOLDER, None if said["shown"] is None else _at_s(said["shown"]))
+
+    def _shown_before(self) -> ShownBefore | None:
+        said = self.said.get("phone", {}).get("before")
+        return None if said is None else ShownBefore(_at_s(said["shown"]), said["ago_ms"])
 
     def _born(self) -> date | None:
         said = self.said.get("born")

@@ -29,7 +29,7 @@ def _spend(decision: Decision) -> dict[str, Any] | None:
         "quantity": spend.quantity,
         "fare_fen": spend.fare_fen,
         "risk": spend.risk.name.lower(),
-    }
+    } | ({"companions": spend.companions} if spend.companions else {})
 
 
 @pytest.mark.parametrize("case", [_case(said) for said in CASES])
