@@ -102,5 +102,5 @@ install:
 
 ## clean       remove everything that these commands made in this folder
 clean:
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage var node_modules gate_agent/web/handheld/vendor
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage var node_modules gate_agent/web/handheld/vendor central/phone/vendor
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

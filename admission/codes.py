@@ -198,6 +198,16 @@ def issue_credit_code(subject_id: str, validity: Validity, key: SigningKey, hold
     return _issue(_validity_claims(validity) | {_SUB: subject_id}, key, holder)
 
 
+def bind_code(payload: bytes, holder: bytes, key: SigningKey) -> str:
+    """Return the code with the same claims, issued by `key` and bound to the phone of `holder`.
+
+    ValueError unless `payload` is a code that `key` has signed.
+    """
+    raw = base45.decode(payload.removeprefix(PREFIX))
+    verified = unseal(raw, lambda _: key.public.key, Context.CODE, trailer_bytes=PROOF_BYTES)
+    return _issue(_claims(verified.payload), key, holder)
+
+
 def show(code: str, prove: Callable[[bytes], bytes]) -> str:
     """Return the text of a holder's code as a phone shows it, with what `prove` gives for its envelope behind it."""
     envelope = base45.decode(code.encode()[len(PREFIX) :])

@@ -254,6 +254,15 @@ fold_positions = Table(
     Column("seq_no", BigInteger, nullable=False),
 )
 
+holders = Table(
+    "holders",
+    metadata,
+    Column("key", Bytes(16), primary_key=True, comment="of a ticket or a subject"),
+    Column("holder_key", Bytes(33), nullable=False, comment="the phone's, a point of SEC 1"),
+    Column("bound_s", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 uses = Table(
     "uses",
     metadata,

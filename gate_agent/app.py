@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from admission.codes import same_showing
 from admission.facts import Attempt, Facts, ListInfo
 from admission.policy import Policy
 from admission.staff import Role
@@ -436,7 +437,7 @@ def _camera_source(lane_id: str, table: CameraTable) -> CameraSource:
         f"camera {lane_id}",
         Camera(settings),
         CascadeDecoder(),
-        Presentation(),
+        Presentation(same=same_showing),
         region=settings.region,
         share_pct=table.decode_share_pct,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from scanner.sighting import Sighting
@@ -23,6 +23,7 @@ class Shown:
 class _Showing:
     """A code that is in view: from its first frame until it has been missed for long enough."""
 
+    name: bytes
     sighting: Sighting
     began_ns: int
     last_ns: int
@@ -31,15 +32,21 @@ class _Showing:
     beside: set[bytes] = field(default_factory=set)
 
 
+def _itself(payload: bytes) -> bytes:
+    return payload
+
+
 class Presentation:
     """What is held out to one camera, and which of it nobody has taken yet.
 
     A code held for seconds is one showing; after `gone_after_ms` without a sighting it has left, and counts
     anew when it returns. A showing can be taken once, for as long as its code is in view: a lane that is busy
-    takes it later, or never. Of codes shown together only the most prominent counts.
+    takes it later, or never. Of codes shown together only the most prominent counts. Payloads for which `same` gives
+    the same are one code that changes while it is shown: what is handed out is its newest.
     """
 
-    def __init__(self, gone_after_ms: int = 700) -> None:
+    def __init__(self, gone_after_ms: int = 700, same: Callable[[bytes], bytes] = _itself) -> None:
+        self._same = same
         self._gone_after_ns = gone_after_ms * _NS_PER_MS
         self._showings: dict[bytes, _Showing] = {}
 
@@ -47,10 +54,12 @@ class Presentation:
         """Notes what a frame of the given size, captured at `at_ns`, showed; frames come in order of time."""
         self._forget_gone(at_ns)
         ranked = sorted(sightings, key=lambda seen: seen.prominence(width, height), reverse=True)
-        together = list(dict.fromkeys(seen.payload for seen in ranked))[:_MAX_SHOWINGS]
-        best = {seen.payload: seen for seen in reversed(ranked)}
-        for rank, payload in enumerate(together):
-            self._note(best[payload], rank, at_ns).beside.update(together)
+        best: dict[bytes, Sighting] = {}
+        for seen in ranked:
+            best.setdefault(self._same(seen.payload), seen)
+        together = list(best)[:_MAX_SHOWINGS]
+        for rank, name in enumerate(together):
+            self._note(name, best[name], rank, at_ns).beside.update(together)
         self._forget_surplus()
 
     def take(self, at_ns: int, waiting_since_ns: int) -> Shown | None:
@@ -68,15 +77,15 @@ class Presentation:
         was_waiting = newest.began_ns >= waiting_since_ns
         return Shown(newest.sighting, newest.began_ns if was_waiting else newest.last_ns)
 
-    def _note(self, seen: Sighting, rank: int, at_ns: int) -> _Showing:
-        showing = self._showings.setdefault(seen.payload, _Showing(seen, at_ns, at_ns, rank))
+    def _note(self, name: bytes, seen: Sighting, rank: int, at_ns: int) -> _Showing:
+        showing = self._showings.setdefault(name, _Showing(name, seen, at_ns, at_ns, rank))
         showing.sighting, showing.last_ns, showing.rank = seen, at_ns, rank
         return showing
 
     def _forget_gone(self, at_ns: int) -> None:
         self._showings = {
-            payload: showing
-            for payload, showing in self._showings.items()
+            name: showing
+            for name, showing in self._showings.items()
             if at_ns - showing.last_ns <= self._gone_after_ns
         }
 
@@ -88,9 +97,9 @@ class Presentation:
 
     def _counts(self, showing: _Showing) -> bool:
         return not showing.taken and not any(
-            self._hides(self._showings[payload], showing)
-            for payload in showing.beside & self._showings.keys()
-            if payload != showing.sighting.payload
+            self._hides(self._showings[name], showing)
+            for name in showing.beside & self._showings.keys()
+            if name != showing.name
         )
 
     def _hides(self, other: _Showing, showing: _Showing) -> bool:

@@ -122,9 +122,10 @@ install_project() {
 
 # --- JavaScript ------------------------------------------------------------------------------------------------------
 
-# What the handheld's page reads codes with, from npm's lock to where the box serves it.
-install_page() {
-    local npm=npm from=node_modules/zxing-wasm/dist to=gate_agent/web/handheld/vendor
+# What the handheld's page reads codes with, and what the phone's page draws them with, from npm's lock to where the
+# box and the centre serve it.
+install_pages() {
+    local npm=npm from=node_modules/zxing-wasm/dist to=gate_agent/web/handheld/vendor phone=central/phone/vendor
     if ! command -v npm >/dev/null; then
         install_lock requirements-node.lock
         npm=$PWD/$venv/bin/npm
@@ -135,6 +136,9 @@ install_page() {
     rm -rf "$to"
     install -D -m 644 "$from/es/reader/index.js" "$to/reader/index.js"
     install -m 644 "$from/es/share.js" "$from/reader/zxing_reader.wasm" node_modules/zxing-wasm/LICENSE "$to"
+    rm -rf "$phone"
+    install -D -m 644 node_modules/lean-qr/index.mjs "$phone/lean-qr.mjs"
+    install -m 644 node_modules/lean-qr/LICENSE "$phone"
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -159,9 +163,9 @@ unless_stamped central "requirements-central.lock" install_lock requirements-cen
 [[ $purpose == run ]] || unless_stamped dev "requirements-dev.lock" install_lock requirements-dev.lock
 unless_stamped project "pyproject.toml" install_project
 if [[ $purpose == run ]]; then
-    unless_stamped page "package-lock.json" install_page ||
-        say "the handheld's page will not read codes with a phone's camera: npm could not install zxing-wasm"
+    unless_stamped pages "package-lock.json" install_pages ||
+        say "no codes from a phone's camera, and none on the phone's page: npm could not install zxing-wasm and lean-qr"
 else
-    unless_stamped page "package-lock.json" install_page
+    unless_stamped pages "package-lock.json" install_pages
 fi
 say "ready ($purpose)"

@@ -12,15 +12,16 @@ from central.web.centre import Centre
 from central.web.errors import json_response
 
 _CONSOLE = Path(__file__).parent.parent / "console"
-_CONSOLE_HEADERS = {
+PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+"""With which the centre's pages are served: they load what the centre serves, and nothing else."""
 
 
 class FileRoutes:
@@ -39,7 +40,7 @@ class FileRoutes:
 
     async def _console(self, request: web.Request) -> web.FileResponse:
         name = request.match_info.get("name", "index.html")
-        return web.FileResponse(_CONSOLE / name, headers=_CONSOLE_HEADERS)
+        return web.FileResponse(_CONSOLE / name, headers=PAGE_HEADERS)
 
     async def _health(self, request: web.Request) -> web.Response:
         await self._centre.store.run(lambda connection: connection.execute(select(store_facts.c.name)).all())

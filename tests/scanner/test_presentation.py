@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -188,3 +189,52 @@ def test_a_showing_is_taken_at_most_once(frames: list[set[str]], tries: list[boo
             assert left[payload]
             assert at_ns - last_seen[payload] <= 100 * NS_PER_MS
             left[payload] = False
+
+
+# A code that changes while it is shown -----------------------------------------------------------------------
+
+
+def live(at_s: int) -> Sighting:
+    """What a phone shows at a second: the same ticket, another proof."""
+    return sighting(f"ticket|{at_s}")
+
+
+def presented(frames: Iterable[tuple[int, tuple[Sighting, ...]]]) -> list[tuple[int, str]]:
+    """When which payload is taken by a lane that tries at every frame, of codes that are one up to a bar."""
+    presentation = Presentation(same=lambda payload: payload.partition(b"|")[0])
+    scans = []
+    for at_ms, seen in frames:
+        presentation.observe(seen, WIDTH, HEIGHT, at_ms * NS_PER_MS)
+        if shown := presentation.take(at_ms * NS_PER_MS, 0):
+            scans.append((at_ms, shown.sighting.payload.decode()))
+    return scans
+
+
+def test_a_phone_that_renews_its_code_is_one_showing() -> None:
+    """It is taken once, for however long it is held there."""
+    frames = [(at_ms, (live(at_ms // 3000),)) for at_ms in range(0, 12_000, 100)]
+    assert presented(frames) == [(0, "ticket|0")]
+
+
+def test_a_busy_lane_takes_the_newest_code_of_a_phone() -> None:
+    """The one that it showed first may be too old by then."""
+    presentation = Presentation(same=lambda payload: payload.partition(b"|")[0])
+    for at_ms in range(0, 7000, 100):
+        presentation.observe((live(at_ms // 3000),), WIDTH, HEIGHT, at_ms * NS_PER_MS)
+    shown = presentation.take(6900 * NS_PER_MS, 0)
+    assert shown is not None
+    assert shown.sighting.payload == b"ticket|2"
+
+
+def test_a_phone_taken_away_and_shown_again_counts_anew() -> None:
+    """With the code that it shows then."""
+    frames = [(0, (live(0),)), (1000, ()), (3000, (live(1),))]
+    assert presented(frames) == [(0, "ticket|0"), (3000, "ticket|1")]
+
+
+def test_two_phones_side_by_side_stay_two() -> None:
+    """Each renews its own: the smaller one's turn comes when the other has gone."""
+    big, small = sighting("a|1"), sighting("b|1", x=1100, size=80)
+    big_later, small_later = sighting("a|2"), sighting("b|2", x=1100, size=80)
+    frames = [(0, (big, small)), (100, (big_later, small_later)), (3000, (small_later,))]
+    assert presented(frames) == [(0, "a|1"), (3000, "b|2")]
