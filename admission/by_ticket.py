@@ -16,6 +16,7 @@ from admission.ticket_terms import (
     Check,
     check_calendar,
     check_counters,
+    check_merchant,
     check_passback,
     check_proof,
     check_rule,
@@ -36,6 +37,8 @@ def decide_ticket_code(
         return decide_listed(code.key, facts.ticket, facts, policy, now_ms, is_proven=is_proven)
     if facts.is_key_withdrawn:
         return withdrawn(code.key_id)
+    if facts.current_list is None and code.merchant:
+        return Decision(Reason.NO_LIST, detail="nothing is known of the voucher's merchant")
     if facts.current_list is None:
         return _decide_unlisted(code, facts, Risk.BOOTSTRAP, policy, now_ms, is_proven)
     if facts.product is None:
@@ -63,7 +66,7 @@ _STATUSES = {
     TicketStatus.REVOKED: Reason.REVOKED,
 }
 _BEFORE_ENTRIES = (check_service, check_validity, check_calendar, check_passback, check_rule)
-_AFTER_ENTRIES = (check_proof,)
+_AFTER_ENTRIES = (check_merchant, check_proof)
 CHECKS: Mapping[str, Check] = {
     check.__name__.removeprefix("check_"): check
     for check in (*_BEFORE_ENTRIES, check_counters, *_AFTER_ENTRIES)
@@ -95,8 +98,7 @@ def decide_listed(
     refused = check_counters(asked)
     if refused is None and not asked.terms.unlimited:
         refused = _too_few(entries_left(facts), facts)
-    if not is_proven:
-        refused = refused or first_refusal(_AFTER_ENTRIES, asked)
+    refused = refused or first_refusal(_AFTER_ENTRIES[:1] if is_proven else _AFTER_ENTRIES, asked)
     return refused or Decision(
         Reason.TICKET, Spend(key, Basis.TICKET, asked.held_until_s, counting_scope(facts), facts.persons)
     )
@@ -140,8 +142,7 @@ def _decide_unlisted(
     refused = check_counters(asked)
     if refused is None and not terms.unlimited:
         refused = _too_few(entries_left(facts), facts)
-    if not is_proven:
-        refused = refused or first_refusal(_AFTER_ENTRIES, asked)
+    refused = refused or first_refusal(_AFTER_ENTRIES[:1] if is_proven else _AFTER_ENTRIES, asked)
     if refused is not None:
         return refused
     if _floor_reached(risk, facts, policy):

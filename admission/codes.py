@@ -94,7 +94,7 @@ class TicketCode:
     """A signed ticket: admits with no network, also when the list does not know it yet.
 
     `key_id` names the issuer's key; two codes of one ticket are equal whichever key signed them. `showing` stands where
-    the code is bound to its holder's phone.
+    the code is bound to its holder's phone, and `merchant` is the key of the merchant who gave it away, as a subject.
     """
 
     key: bytes
@@ -102,6 +102,7 @@ class TicketCode:
     validity: Validity
     key_id: bytes = field(default=b"", compare=False)
     showing: Showing | None = field(default=None, compare=False)
+    merchant: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +185,21 @@ def external_key(issuer: str, code: str, hash_key: bytes) -> bytes:
 
 
 def issue_ticket_code(
-    ticket_id: bytes, product: str, validity: Validity, key: SigningKey, holder: bytes = b""
+    ticket_id: bytes,
+    product: str,
+    validity: Validity,
+    key: SigningKey,
+    holder: bytes = b"",
+    *,
+    merchant: str = "",
 ) -> str:
     """Return the text of a ticket code; at most 120 raw bytes with a 12-byte id and a product of 4 letters.
 
     With a `holder` (see `holders.holder_key`) it is bound to that phone: with what the phone adds, at most 230 bytes.
+    With a `merchant`, the pseudonym of one, it is a voucher of theirs, and so much longer.
     """
-    return _issue(_validity_claims(validity) | {_CTI: ticket_id, _SCOPE: product}, key, holder)
+    claims = _validity_claims(validity) | {_CTI: ticket_id, _SCOPE: product}
+    return _issue(claims | {_SUB: merchant} if merchant else claims, key, holder)
 
 
 def issue_credit_code(subject_id: str, validity: Validity, key: SigningKey, holder: bytes = b"") -> str:
@@ -286,14 +295,20 @@ def _showing(claims: Mapping[Any, Any], verified: Verified) -> Showing | None:
 def _credential(claims: Mapping[Any, Any], key: IssuerKey, showing: Showing | None) -> Credential | Rejected:
     """Return the credential the claims state, if `key` may issue such; claims that are not known are ignored."""
     validity = Validity(_time(claims, _NBF), _time(claims, _EXP), _time(claims, _IAT))
-    if _SUB in claims:
+    if _SUB in claims and _CTI not in claims:
         if KeyUse.CREDIT not in key.uses:
             return Rejected(Reason.BAD_SIGNATURE, f"key {key.key_id.hex()} may not issue credit codes")
         return CreditCode(subject_key(_text(claims, _SUB)), validity, key.key_id, showing)
     if KeyUse.TICKET not in key.uses:
         return Rejected(Reason.BAD_SIGNATURE, f"key {key.key_id.hex()} may not issue tickets")
-    product = _text(claims, _SCOPE)
-    return TicketCode(ticket_key(_ticket_id(claims)), product, validity, key.key_id, showing)
+    return TicketCode(
+        ticket_key(_ticket_id(claims)),
+        _text(claims, _SCOPE),
+        validity,
+        key.key_id,
+        showing,
+        subject_key(_text(claims, _SUB)) if _SUB in claims else b"",
+    )
 
 
 def _time(claims: Mapping[Any, Any], claim: int) -> int:

@@ -30,6 +30,8 @@ class DocumentKind(StrEnum):
     PERMANENT_RESIDENT = "permanent_resident"
     """外国人永久居留身份证, old or new."""
     PASSPORT = "passport"
+    CARD = "card"
+    """A pass card, or a bank's tourism card, by the number that its reader gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ _FORMS = {
     DocumentKind.TW_PERMIT: re.compile(r"(\d{8})(?:\d{2})?"),
     DocumentKind.PERMANENT_RESIDENT: re.compile(r"(9\d{16}[\dX]|[A-Z]{3}\d{12})"),
     DocumentKind.PASSPORT: re.compile(r"([A-Z0-9]{5,12})"),
+    DocumentKind.CARD: re.compile(r"([A-Z0-9]{6,32})"),
 }
 _CHECKED_CHARS = 18
 """A number of so many characters holds a birth date and ends in the check character of GB 11643."""
@@ -75,7 +78,7 @@ def document(kind: DocumentKind, number: str) -> Document:
     if found is None:
         raise MistypedError(f"the number has not the form of a {kind}")
     person = found[1]
-    if len(person) != _CHECKED_CHARS:
+    if len(person) != _CHECKED_CHARS or kind is DocumentKind.CARD:
         return Document(kind, person, None)
     born = _birth_date(person)
     if born is None:

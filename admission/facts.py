@@ -80,7 +80,8 @@ class Facts:
     site has no limit. For a document, `subject_key` is whose it is, `born` what its number says, and `held` the facts
     of each ticket that was bought on it, by the ticket's key; empty and None for every other credential. `persons` is
     how many want to come in on it at once. `clearances` are what was found about the visitor, where the policy asks.
-    `shown_before` is when the holder of a code that is bound to a phone last showed it here.
+    `shown_before` is when the holder of a code that is bound to a phone last showed it here. `merchant` is what is
+    known of the merchant whose voucher it is.
     """
 
     site_id: str
@@ -101,6 +102,7 @@ class Facts:
     persons: int = 1
     clearances: tuple[Clearance, ...] = ()
     shown_before: ShownBefore | None = None
+    merchant: SubjectRights | None = None
 
     def behind(self, key: bytes) -> Facts:
         """Return the facts of the right `key`: of one of the tickets held, or these."""

@@ -61,6 +61,7 @@ class Reason(StrEnum):
     REFUNDED = "REFUNDED"
     UNPAID = "UNPAID"
     BLOCKED = "BLOCKED"
+    VOUCHER_ON_HOLD = "VOUCHER_ON_HOLD"
     REVOKED = "REVOKED"
     WRONG_SITE = "WRONG_SITE"
     WRONG_SERVICE = "WRONG_SERVICE"
@@ -336,6 +337,14 @@ WORDINGS: dict[Reason, Wording] = {
         "This ticket is not paid yet; please come to the ticket office",
         "订单未付款",
         "The order is not paid",
+        Role.SUPERVISOR,
+    ),
+    Reason.VOUCHER_ON_HOLD: Wording(
+        Verdict.DENY,
+        _COUNTER_ZH,
+        _COUNTER_EN,
+        "赠券商户目前不在有效名单内，券暂停使用；请在服务台核对，券不扣次",
+        "The voucher's merchant is not in good standing for now; help at the counter, nothing was spent",
         Role.SUPERVISOR,
     ),
     Reason.BLOCKED: Wording(

@@ -90,6 +90,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     there; empty: the site itself, as often as the ticket says. `rule` is an admission rule (see `rules`).
     `priority_lane`: its holders may use the priority lanes. `ages`: who is of that age by a document that a reader
     read needs no `proof`. `live`: its codes admit only from the phone that they are bound to (see `liveness`).
+    `vouched_by`: it is a voucher, and admits only while the merchant who gave it away is in one of these groups.
     """
 
     early_grace_s: NotNegative = 0
@@ -113,6 +114,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority_lane: bool = False
     ages: Ages | None = None
     live: bool = False
+    vouched_by: tuple[str, ...] = ()
 
     @property
     def counters(self) -> bool:

@@ -166,6 +166,16 @@ def check_proof(asked: Asked) -> Decision | None:
     return Decision(Reason.PROOF_NEEDED, detail=f"{proof.zh} {proof.en}")
 
 
+def check_merchant(asked: Asked) -> Decision | None:
+    """Refuse a voucher whose merchant is in none of the groups that its product names, as far as the list knows."""
+    groups, merchant = asked.terms.vouched_by, asked.facts.merchant
+    if not groups:
+        return None
+    if merchant is not None and merchant.groups(asked.now_ms // 1000) & set(groups):
+        return None
+    return Decision(Reason.VOUCHER_ON_HOLD, detail=f"its merchant is not in {', '.join(groups)}")
+
+
 def reenters(asked: Asked) -> bool:
     """Return whether the holder may come back without spending an entry."""
     kind = asked.terms.reentry

@@ -30,13 +30,17 @@ class SaleConflictError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`count` tickets of one product, each good for `quantity` entries; times in UTC seconds."""
+    """`count` tickets of one product, each good for `quantity` entries; times in UTC seconds.
+
+    `merchant` is the pseudonym of the merchant whose vouchers they are; empty for tickets that are sold.
+    """
 
     product: str
     count: int
     quantity: int
     valid_from_s: int
     valid_until_s: int
+    merchant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class SoldTicket:
     product: str
     validity: Validity
     short_code: str | None
+    merchant: str
 
     @property
     def key(self) -> bytes:
@@ -55,7 +60,7 @@ class SoldTicket:
 
     def code(self, key: SigningKey) -> str:
         """Return the text of its code, the same every time."""
-        return issue_ticket_code(self.ticket_id, self.product, self.validity, key)
+        return issue_ticket_code(self.ticket_id, self.product, self.validity, key, merchant=self.merchant)
 
 
 def sale_id_of(idempotency_key: str) -> bytes:
@@ -113,6 +118,7 @@ _SOLD = (
         tickets.c.valid_from_s,
         tickets.c.valid_until_s,
         sales.c.sold_s,
+        sales.c.merchant,
     )
     .join_from(sold_tickets, tickets)
     .join(sales, sales.c.sale_id == sold_tickets.c.sale_id)
@@ -122,7 +128,7 @@ _SOLD = (
 
 def _sold(row: Any) -> SoldTicket:
     validity = Validity(row.valid_from_s, row.valid_until_s, row.sold_s)
-    return SoldTicket(row.ticket_id, row.product, validity, row.short_code)
+    return SoldTicket(row.ticket_id, row.product, validity, row.short_code, row.merchant)
 
 
 def _insert_sale(
@@ -151,7 +157,11 @@ def _insert_sale(
             for (_, ticket_id), revision in numbered
         ],
     )
-    connection.execute(insert(sales).values(sale_id=sale_id, request_hash=request_hash, sold_s=now_s))
+    connection.execute(
+        insert(sales).values(
+            sale_id=sale_id, request_hash=request_hash, sold_s=now_s, merchant=order.merchant
+        )
+    )
     connection.execute(
         insert(sold_tickets),
         [

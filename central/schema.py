@@ -79,6 +79,7 @@ sales = Table(
     Column("sale_id", Bytes(16), primary_key=True, comment="the hash of the client's idempotency key"),
     Column("request_hash", Bytes(32), nullable=False),
     Column("sold_s", BigInteger, nullable=False),
+    Column("merchant", String(64), nullable=False, server_default="", comment="whose vouchers they are"),
 )
 
 sold_tickets = Table(

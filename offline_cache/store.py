@@ -133,6 +133,7 @@ class Store:
                 persons=attempt.persons,
             )
         ticket, history = find_ticket(sql, current, credential.key, history)
+        merchant = credential.merchant if isinstance(credential, TicketCode) else b""
         return Facts(
             self._site_id,
             attempt.lane_id,
@@ -146,6 +147,7 @@ class Store:
             is_key_withdrawn=isinstance(credential, TicketCode) and is_withdrawn(sql, credential.key_id),
             capacity=capacity_facts(sql, self._box_id, attempt.day_start_ms),
             persons=attempt.persons,
+            merchant=find_subject(sql, current, merchant, History()) if current and merchant else None,
         )
 
     def _document_facts(

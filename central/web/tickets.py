@@ -33,13 +33,17 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class SaleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`count` tickets, each good for `quantity` entries from `valid_from` to `valid_until` (dates are inclusive)."""
+    """`count` tickets, each good for `quantity` entries from `valid_from` to `valid_until` (dates are inclusive).
+
+    With a `merchant`, a subject's pseudonym, they are vouchers that the merchant gives away.
+    """
 
     product: Text
     valid_from: str
     valid_until: str
     quantity: Annotated[int, msgspec.Meta(ge=1, le=MAX_QUANTITY)] = 1
     count: Annotated[int, msgspec.Meta(ge=1, le=MAX_TICKETS_PER_SALE)] = 1
+    merchant: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class CreditCodeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,7 +95,9 @@ class TicketRoutes:
                 raise ApiError(422, "invalid_request", str(error), field) from error
         if times["valid_from"] >= times["valid_until"]:
             raise ApiError(422, "invalid_request", "not after valid_from", "valid_until")
-        return Order(sale.product, sale.count, sale.quantity, times["valid_from"], times["valid_until"])
+        return Order(
+            sale.product, sale.count, sale.quantity, times["valid_from"], times["valid_until"], sale.merchant
+        )
 
     def _described(self, ticket: SoldTicket) -> dict[str, Any]:
         return {

@@ -40,6 +40,7 @@ export const REASONS = {
   NOT_CLEARED: ["未予放行", "not cleared"],
   FEWER_LEFT: ["剩余人数不足", "fewer entries left"],
   REFUNDED: ["已退票", "refunded"],
+  VOUCHER_ON_HOLD: ["券暂停使用", "voucher on hold"],
   BLOCKED: ["已冻结", "blocked"],
   WRONG_SITE: ["其他景区", "other site"],
   TOO_EARLY: ["未到时间", "too early"],

@@ -73,6 +73,14 @@ def reason(payload: bytes, book: CodeBook = BOOK) -> Reason:
 # --- honest codes
 
 
+def test_a_voucher_names_the_merchant_who_gave_it_away() -> None:
+    """As the subject that the list knows; it is a ticket, whoever's."""
+    text = issue_ticket_code(TICKET_ID, "DAY1", VALIDITY, TICKET_ISSUER, merchant="m-17").encode()
+    read = parse(text, BOOK)
+    assert isinstance(read, TicketCode)
+    assert (read, read.merchant) == (parse(TICKET_TEXT, BOOK), subject_key("m-17"))
+
+
 def test_a_ticket_code_is_read_as_it_was_issued() -> None:
     """Key, product and validity come back."""
     assert parse(TICKET_TEXT, BOOK) == TicketCode(ticket_key(TICKET_ID), "DAY1", VALIDITY)
@@ -216,7 +224,8 @@ MALFORMED = {
     "signed: an empty product": with_claims({SCOPE: ""}),
     "signed: a long product": with_claims({SCOPE: "A" * 65}),
     "signed: a product as bytes": with_claims({SCOPE: b"DAY1"}),
-    "signed: an empty subject": with_claims({SUB: ""}, CREDIT_ISSUER),
+    "signed: an empty subject": with_claims({SUB: "", CTI: WITHOUT}, CREDIT_ISSUER),
+    "signed: an empty merchant": with_claims({SUB: ""}),
     "signed: a malformed date": signed(b"\xa1\x04\xc0\x61x"),
     "signed: a shared value that holds itself": signed(b"\xa1\x04\xd8\x1c\x81\xd8\x1d\x00"),
 }

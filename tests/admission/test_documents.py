@@ -19,6 +19,14 @@ ELDER = "11010519491231002X"
 OTHER_KEY = bytes(32)
 
 
+@pytest.mark.parametrize("number", ["04A2B3C4D5E680", "6217000010001234567", "11010519491231002X"])
+def test_a_card_is_known_by_whatever_number_its_reader_gives(number: str) -> None:
+    """Nothing is read out of it, whatever it looks like."""
+    read = read_document(f"DOC:card:{number.lower()}")
+    assert read is not None
+    assert (read.kind, read.number, read.born) == (DocumentKind.CARD, number, None)
+
+
 def resident_id(born: date, serial: int = 1) -> str:
     """A number with this birth date and a right check character."""
     body = f"500232{born:%Y%m%d}{serial:03}"

@@ -49,6 +49,7 @@ def test_a_tickets_rules_are_told_in_their_order() -> None:
         "passback",
         "rule",
         "counters",
+        "merchant",
         "proof",
     ]
     assert told["decision"] == ["DENY PASSBACK (admits from 2026-05-01 12:50:00)"]

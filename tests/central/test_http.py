@@ -70,6 +70,19 @@ async def test_sold_code_is_what_the_gate_reads(shop: Client, world: World) -> N
     assert world.changes == ["rights", "rights"]
 
 
+async def test_vouchers_name_their_merchant_each_time(shop: Client) -> None:
+    """At the sale, and whenever the code is shown again."""
+    _, answer = await sell(shop, "given-away", merchant="m-17")
+    ticket = answer["tickets"][0]
+    again = await (await shop.get(f"/v1/tickets/{ticket['key']}/code")).json()
+    for text in (ticket["code"], again["code"]):
+        code = parse(text.encode(), BOOK)
+        assert isinstance(code, TicketCode)
+        assert code.merchant == subject_key("m-17")
+    status, _ = await sell(shop, "given-away")
+    assert status == 409
+
+
 async def test_short_code_of_a_sold_ticket_names_that_ticket(shop: Client) -> None:
     """Typed or scanned, it is one right; what is shown again later is the same code."""
     _, answer = await sell(shop, "order-1")

@@ -15,8 +15,9 @@ pytestmark = pytest.mark.e2e
 ELDER = "11010519491231002X"
 GROWN = "110105199003077657"
 PASSPORT = "E98765432"
+CARD = "6217000010009876543"
 MISTYPED = "110105194912310027"
-NUMBERS = (ELDER, GROWN, PASSPORT, MISTYPED)
+NUMBERS = (ELDER, GROWN, PASSPORT, CARD, MISTYPED)
 
 
 def scanned(site: Site, code: str, lane: str) -> dict[str, Any]:
@@ -33,7 +34,9 @@ def test_no_file_and_no_log_holds_a_number(site: Site, centre: Caller) -> None:
     linked = [
         {"document_type": "resident_id", "document_number": GROWN, "subject": "grown"},
         {"document_type": "passport", "document_number": PASSPORT, "issuer": "ota", "code": code},
+        {"document_type": "card", "document_number": CARD, "subject": "holder"},
     ]
+    assert centre.upload("groups", group_row("holder")).status == 200
     assert centre.post("/v1/imports/documents", linked).status == 200
     wrong = [{"document_type": "resident_id", "document_number": MISTYPED, "subject": "grown"}]
     assert centre.post("/v1/imports/documents", wrong).status == 422
@@ -42,11 +45,13 @@ def test_no_file_and_no_log_holds_a_number(site: Site, centre: Caller) -> None:
     answers = {
         ELDER: scanned(site, ELDER, LANES[0]),
         GROWN: scanned(site, f"DOC:resident_id:{GROWN}", LANES[2]),
+        CARD: scanned(site, f"DOC:card:{CARD}", LANES[1]),
         MISTYPED: scanned(site, MISTYPED, LANES[0]),
     }
     assert {number: answer["reason"] for number, answer in answers.items()} == {
         ELDER: Reason.STATUTORY_FREE,
         GROWN: Reason.FREE_VISIT,
+        CARD: Reason.FREE_VISIT,
         MISTYPED: Reason.MISTYPED,
     }
     site.box.stop()

@@ -77,7 +77,11 @@ class Case:
             case "ticket":
                 issued = self.said.get("issued", (self.at - timedelta(minutes=10)).isoformat())
                 return TicketCode(
-                    KEY, "DAY", _validity(self.said.get("validity", DAY), issued), showing=self._showing()
+                    KEY,
+                    "DAY",
+                    _validity(self.said.get("validity", DAY), issued),
+                    showing=self._showing(),
+                    merchant=KEY if "merchant" in self.said else b"",
                 )
             case "credit":
                 hour = timedelta(hours=1)
@@ -117,6 +121,7 @@ class Case:
                 for one in self.said.get("clearances", ())
             ),
             shown_before=self._shown_before(),
+            merchant=self._merchant(),
         )
         if self.said.get("code") != "document":
             return found
@@ -178,6 +183,10 @@ class Case:
             admission_id, KEY, basis, scope, self.site_id, 1, 0, number, ((Outcome.PASSED, number),)
         )
 
+    def _merchant(self) -> SubjectRights | None:
+        said = self.said.get("merchant")
+        return None if said is None else SubjectRights(_memberships(said), {}, None)
+
     def _showing(self) -> Showing | None:
         said = self.said.get("phone")
         if said is None:
@@ -227,10 +236,7 @@ class Case:
         said = self.said.get("subject", {})
         line = said.get("credit_line")
         return SubjectRights(
-            tuple(
-                Membership(one["group"], _at_s(one["from"]), _at_s(one["until"]))
-                for one in said.get("groups", ())
-            ),
+            _memberships(said),
             said.get("free_visits_used", {}),
             CreditLine(
                 line["limit_fen"], line["per_visit_fen"], line["outstanding_fen"], _at_s(line["until"])
@@ -272,6 +278,12 @@ class Case:
             Headcount(said["inside"], said["today"]),
             Headcount(said["share_inside"], said["share_today"]),
         )
+
+
+def _memberships(said: dict[str, Any]) -> tuple[Membership, ...]:
+    return tuple(
+        Membership(one["group"], _at_s(one["from"]), _at_s(one["until"])) for one in said.get("groups", ())
+    )
 
 
 def _order(said: dict[str, Any]) -> CreditOrder:

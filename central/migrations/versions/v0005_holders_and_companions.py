@@ -1,4 +1,4 @@
-"""The phones that codes are bound to, and the companions of a use."""
+"""The phones that codes are bound to, whose vouchers a sale is, and the companions of a use."""
 
 from __future__ import annotations
 
@@ -20,5 +20,15 @@ def upgrade() -> None:
         sa.Column("bound_s", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
         sqlite_with_rowid=False,
+    )
+    op.add_column(
+        "sales",
+        sa.Column(
+            "merchant",
+            sa.String(length=64),
+            nullable=False,
+            server_default="",
+            comment="whose vouchers they are",
+        ),
     )
     op.add_column("uses", sa.Column("companions", sa.Integer(), nullable=False, server_default="0"))
