@@ -38,7 +38,8 @@ class Decision:
     ADMIT carries either `spend`, a right to be used, or `resumed`, the use whose admission goes on. `unspent` names
     what would have admitted too and was left for another time. `act` stands where a member of staff decided.
     `admits_at_ms` is the nearest moment at which a refusal would end, where there is one. `granted_by` names the
-    policy's entry that gave the right, where one did.
+    policy's entry that gave the right, where one did. `followers` is how many more of the group may come in after this
+    one without showing the code again.
     """
 
     reason: Reason
@@ -49,6 +50,7 @@ class Decision:
     admits_at_ms: int | None = None
     act: StaffAct | None = None
     granted_by: str = ""
+    followers: int = 0
 
     @property
     def verdict(self) -> Verdict:

@@ -100,7 +100,9 @@ def decide_listed(
         refused = _too_few(entries_left(facts), facts)
     refused = refused or first_refusal(_AFTER_ENTRIES[:1] if is_proven else _AFTER_ENTRIES, asked)
     return refused or Decision(
-        Reason.TICKET, Spend(key, Basis.TICKET, asked.held_until_s, counting_scope(facts), facts.persons)
+        Reason.TICKET,
+        Spend(key, Basis.TICKET, asked.held_until_s, counting_scope(facts), facts.persons),
+        followers=max(0, entries_left(facts) - facts.persons) if asked.terms.continuous else 0,
     )
 
 

@@ -81,7 +81,7 @@ class Facts:
     of each ticket that was bought on it, by the ticket's key; empty and None for every other credential. `persons` is
     how many want to come in on it at once. `clearances` are what was found about the visitor, where the policy asks.
     `shown_before` is when the holder of a code that is bound to a phone last showed it here. `merchant` is what is
-    known of the merchant whose voucher it is.
+    known of the merchant whose voucher it is. `is_follower` says that somebody of the group went in a moment before.
     """
 
     site_id: str
@@ -103,6 +103,7 @@ class Facts:
     clearances: tuple[Clearance, ...] = ()
     shown_before: ShownBefore | None = None
     merchant: SubjectRights | None = None
+    is_follower: bool = False
 
     def behind(self, key: bytes) -> Facts:
         """Return the facts of the right `key`: of one of the tickets held, or these."""
@@ -117,7 +118,7 @@ class Attempt:
     """A credential presented at a lane at `at_ms` (UTC), on the local day that began at `day_start_ms`.
 
     `persons` is how many want to come in on it at once. Clearances are looked up when `asks_clearance` says so.
-    `monotonic_ms` is the same moment by the box's clock that nobody sets.
+    `monotonic_ms` is the same moment by the box's clock that nobody sets. `is_follower`: see `Facts`.
     """
 
     credential: Credential | Rejected
@@ -129,3 +130,4 @@ class Attempt:
     persons: int = 1
     asks_clearance: bool = False
     monotonic_ms: int = 0
+    is_follower: bool = False

@@ -90,7 +90,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     there; empty: the site itself, as often as the ticket says. `rule` is an admission rule (see `rules`).
     `priority_lane`: its holders may use the priority lanes. `ages`: who is of that age by a document that a reader
     read needs no `proof`. `live`: its codes admit only from the phone that they are bound to (see `liveness`).
-    `vouched_by`: it is a voucher, and admits only while the merchant who gave it away is in one of these groups.
+    `continuous`: at a barrier, one showing lets a group in, one person after the other. `vouched_by`: it is a voucher,
+    and admits only while the merchant who gave it away is in one of these groups.
     """
 
     early_grace_s: NotNegative = 0
@@ -115,6 +116,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ages: Ages | None = None
     live: bool = False
     vouched_by: tuple[str, ...] = ()
+    continuous: bool = False
 
     @property
     def counters(self) -> bool:
@@ -156,6 +158,7 @@ def check_terms(data: str | bytes) -> str:
         ),
         *(f"rule: {problem}" for problem in rules.problems(terms.rule)),
         *_age_problems(terms),
+        *_group_problems(terms),
     ]
     if problems:
         raise TermsError("; ".join(problems))
@@ -173,3 +176,16 @@ def _age_problems(terms: Terms) -> list[str]:
     if terms.proof is None:
         problems.append("ages: need a proof, for whoever comes with a code alone")
     return problems
+
+
+def _group_problems(terms: Terms) -> list[str]:
+    if not terms.continuous:
+        return []
+    hindering = {
+        "unlimited": terms.unlimited,
+        "passback_s": terms.passback_s > 0,
+        "reentry": terms.reentry is not Reentry.NONE,
+    }
+    return [
+        f"continuous: nobody ends, or can follow, with {name}" for name, is_set in hindering.items() if is_set
+    ]

@@ -331,7 +331,7 @@ class App:
         turnstile = _turnstile(table)
         lane = Lane(
             table.id,
-            replace(rules, lane=table.traits),
+            replace(rules, lane=table.traits, lets_follow=not isinstance(turnstile, AttendantTurnstile)),
             self._store,
             turnstile,
             turnstile,

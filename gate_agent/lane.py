@@ -53,11 +53,15 @@ class UnknownRefusalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What tells credentials apart, what decides about them, and what the lane is that they are for."""
+    """What tells credentials apart, what decides about them, and what the lane is that they are for.
+
+    `lets_follow`: whether a group's ticket that was shown once lets in one person after the other, as a barrier must.
+    """
 
     book: CodeBook
     policy: Policy
     lane: LaneTraits = ORDINARY_ENTRY
+    lets_follow: bool = True
 
 
 class Lane:
@@ -84,6 +88,8 @@ class Lane:
         self._clock = clock
         self._release_timeout_ms = release_timeout_ms
         self._on_recorded = on_recorded
+        self._group: Scan | None = None
+        self._followers: asyncio.Queue[Scan] = asyncio.Queue()
         self._state = State.LOST
         self._admission_id: bytes | None = None
         self._answering_since_ns: int | None = None
@@ -113,6 +119,7 @@ class Lane:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(self._turnstile.next_signal))
             tasks.create_task(self._follow(self._timeouts.get))
+            tasks.create_task(self._let_follow())
             tasks.create_task(self._fail())
 
     async def present(self, scan: Scan) -> Answer:
@@ -159,8 +166,18 @@ class Lane:
         began_ns = self._answering_since_ns
         return 0 if began_ns is None else (self._clock.monotonic_ns() - began_ns) // 1_000_000
 
-    async def _present(self, scan: Scan) -> Answer:
-        return await self._act_on(await self._answer(scan), scan.captured_ns)
+    async def _present(self, scan: Scan, *, is_follower: bool = False) -> Answer:
+        answer = await self._answer(scan, is_follower=is_follower)
+        self._group = scan if self._rules.lets_follow and answer.decision.followers > 0 else None
+        return await self._act_on(answer, scan.captured_ns)
+
+    async def _let_follow(self) -> None:
+        """Let in the next of a group whenever one of it has gone through; whoever does not come ends it."""
+        while True:
+            group = await self._followers.get()
+            async with self._turn:
+                await self.until_free()
+                await self._present(replace(group, captured_ns=self._clock.monotonic_ns()), is_follower=True)
 
     async def _act_on(self, answer: Answer, captured_ns: int) -> Answer:
         """Show a recorded answer, and open if it says so."""
@@ -171,7 +188,7 @@ class Lane:
         self._answering_since_ns = None
         return answer
 
-    async def _answer(self, scan: Scan) -> Answer:
+    async def _answer(self, scan: Scan, *, is_follower: bool) -> Answer:
         credential = parse(scan.payload, self._rules.book)
         now_ms = self._clock.wall_ms()
         policy = self._rules.policy
@@ -186,6 +203,7 @@ class Lane:
             scan.persons,
             bool(policy.clearances),
             self._clock.monotonic_ns() // 1_000_000,
+            is_follower,
         )
         answer = await self._record(attempt, partial(self._judge, credential, now_ms))
         self._keep(answer, attempt)
@@ -275,6 +293,9 @@ class Lane:
             self._admission_id = None
         if step.outcome is not None and admission_id is not None:
             await self._close(admission_id, step.outcome)
+            group, self._group = self._group, None
+            if group is not None and step.outcome is Outcome.PASSED:
+                self._followers.put_nowait(group)
         if step.incident is not None:
             log.warning("incident", extra={"lane": self.lane_id, "what": step.incident.name})
             self.tally.note_incident(step.incident)
