@@ -209,6 +209,8 @@ class Policy:
     live_codes: LiveCodes = LiveCodes()
     capacities: Mapping[str, CapacityLimits] = field(default_factory=dict)
     """The approved capacity of each site that has one."""
+    document: str = field(default="", repr=False, compare=False)
+    """The text that says all this, as it is sent to boxes; empty where it was made otherwise."""
 
     def above(self, site: Site) -> frozenset[str]:
         """Return the ids of the sites that `site` belongs to, at any distance."""

@@ -76,6 +76,7 @@ CREATE TABLE clearances (
     key BLOB NOT NULL, provider TEXT NOT NULL, colour TEXT NOT NULL, until_s INTEGER NOT NULL,
     PRIMARY KEY (key, provider)
 ) WITHOUT ROWID;
+CREATE TABLE policy (document TEXT NOT NULL);
 CREATE TABLE withdrawn_keys (key_id BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -124,6 +125,7 @@ def _fill(connection: Connection, target: sqlite3.Connection, policy: Policy, me
     target.execute("BEGIN")
     _insert(target, "meta", 2, iter(sorted(meta.items())))
     _insert(target, "watermarks", 2, iter(watermarks))
+    _insert(target, "policy", 1, iter([(policy.document,)]))
     _insert(target, "products", 5, _products(connection))
     _insert(target, "tickets", 9, _tickets(connection, meta["as_of_s"] - KEEP_EXPIRED_S))
     _insert(target, "ticket_counters", 3, _ticket_counters(connection, policy))

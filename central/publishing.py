@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import re
 import time
 from dataclasses import dataclass
@@ -108,11 +109,11 @@ class Publisher:
             await self._build(site_id)
 
     def _stale_sites(self, connection: Connection) -> list[str]:
-        state = (current_revision(connection), _folded(connection))
+        state = (current_revision(connection), _folded(connection), _digest(self._policy))
         fresh = {
             row.site_id
             for row in connection.execute(NEWEST_LISTS)
-            if (row.revision, row.folded) == state
+            if (row.revision, row.folded, row.policy_sha256) == state
             and list_path(self._folder, row.site_id, row.version).exists()
         }
         sites = connection.scalars(select(boxes.c.site_id).distinct().order_by(boxes.c.site_id))
@@ -128,7 +129,9 @@ class Publisher:
                 connection, path, self._policy, site_id=site_id, version=start.version, as_of_s=start.as_of_s
             )
         )
-        await self._store.run(lambda connection: _record(connection, site_id, start, built))
+        await self._store.run(
+            lambda connection: _record(connection, site_id, start, built, _digest(self._policy))
+        )
         await self._publish_all()
         await self._sweep()
 
@@ -190,7 +193,13 @@ def _start(connection: Connection, site_id: str, now_ms: int) -> Start:
     return Start(max(newest + 1, now_ms // 1000), now_ms // 1000)
 
 
-def _record(connection: Connection, site_id: str, start: Start, built: BuiltList) -> None:
+def _digest(policy: Policy) -> bytes:
+    return hashlib.sha256(policy.document.encode()).digest()
+
+
+def _record(
+    connection: Connection, site_id: str, start: Start, built: BuiltList, policy_sha256: bytes
+) -> None:
     """Record a built list and forget those whose files are not kept."""
     row = {
         "site_id": site_id,
@@ -200,6 +209,7 @@ def _record(connection: Connection, site_id: str, start: Start, built: BuiltList
         "size_bytes": built.size_bytes,
         "revision": built.revision,
         "folded": built.folded,
+        "policy_sha256": policy_sha256,
     }
     connection.execute(insert(lists), row)
     same_site = lists.c.site_id == site_id

@@ -390,4 +390,7 @@ lists = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False, comment="of the rights it holds"),
     Column("folded", BigInteger, nullable=False, comment="ledger entries its counters include"),
+    Column(
+        "policy_sha256", Bytes(32), nullable=False, server_default="", comment="of the policy document in it"
+    ),
 )

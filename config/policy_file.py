@@ -258,6 +258,7 @@ def read_policy(text: str) -> Policy:
         raise SettingsError(problems)
     return Policy(
         version=document.version,
+        document=text,
         timezone=ZoneInfo(document.timezone),
         sites={site.id: _site(site) for site in document.sites},
         free_visits=tuple(_free_visit(table) for table in document.free_visits),

@@ -14,6 +14,7 @@ from admission.codes import parse
 from admission.explain import explain
 from admission.facts import Attempt
 from admission.keys import public_key_text
+from admission.policy import Policy
 from config.loader import SettingsError
 from config.policy_file import load_policy
 from config.settings import Profile, Settings, code_book, load_settings
@@ -120,25 +121,30 @@ async def _explain(
             file=sys.stderr,
         )
         return EXIT_WRONG_SETTINGS
-    policy = load_policy(folder / settings.policy_file)
-    moment = at or datetime.now(UTC)
-    at_ms = round((moment if moment.tzinfo else moment.replace(tzinfo=policy.timezone)).timestamp() * 1000)
     credential = parse(code.encode(), code_book(settings, read_hash_key(folder / settings.hash_key_file)))
-    attempt = Attempt(
-        credential,
-        lane.id,
-        at_ms,
-        policy.day_start_ms(at_ms),
-        policy.version,
-        lane.traits,
-        asks_clearance=bool(policy.clearances),
-    )
+    moment = at or datetime.now(UTC)
+
+    def at_ms(policy: Policy) -> int:
+        zoned = moment if moment.tzinfo else moment.replace(tzinfo=policy.timezone)
+        return round(zoned.timestamp() * 1000)
+
+    def attempt(policy: Policy) -> Attempt:
+        return Attempt(
+            credential,
+            lane.id,
+            at_ms(policy),
+            policy.day_start_ms(at_ms(policy)),
+            policy.version,
+            lane.traits,
+            asks_clearance=bool(policy.clearances),
+        )
+
     try:
-        facts = await known_facts(settings, folder, attempt)
+        facts, policy = await known_facts(settings, folder, attempt)
     except StoreError as error:
         print(f"the box's memory cannot be read: {error}", file=sys.stderr)
         return EXIT_STORE
-    for line in explain(credential, facts, policy, at_ms):
+    for line in explain(credential, facts, policy, at_ms(policy)):
         print(line)
     return 0
 

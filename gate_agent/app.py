@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import ssl
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from gate_agent.identity import box_key
 from gate_agent.lane import Lane, Rules
 from gate_agent.metrics import MetricSources
 from gate_agent.notify import Supervisor, supervisor_of
+from gate_agent.policy_in_force import PolicyInForce
 from gate_agent.ports import Attendant
 from gate_agent.roster import Member, Roster
 from gate_agent.secret_files import read_hash_key, read_secret
@@ -170,7 +171,13 @@ class App:
         self._session = secrets.token_hex(8)
         self._database = database
         self._supervisor = supervisor
-        self._shelf = ListShelf(state_dir / "lists", settings.site_id, database)
+        self._in_force = PolicyInForce(settings.site_id, policy, self._adopt)
+        self._shelf = ListShelf(
+            state_dir / "lists",
+            settings.site_id,
+            database,
+            on_use=lambda used: self._in_force.take(used.policy_document),
+        )
         self._overlay = Overlay(settings.site_id, database, lambda: self._shelf.revision)
         self._outbox = Outbox(database)
         self._store = Store(
@@ -321,6 +328,10 @@ class App:
         link = self._site_link
         return Neighbourhood(link.is_up, link.neighbours(), link.problems) if link else None
 
+    def _adopt(self, policy: Policy) -> None:
+        for gate in self._gates.values():
+            gate.lane.adopt(policy)
+
     def _wake(self) -> None:
         """Something was recorded: tell whoever is to know."""
         self._link.wake()
@@ -364,7 +375,8 @@ class App:
                 lane_id: Post(gate.lane, gate.eye, gate.attendant) for lane_id, gate in self._gates.items()
             },
             list_info=self._list_info,
-            list_problem=lambda: self._shelf.problem,
+            policy_version=lambda: self._in_force.policy.version,
+            list_problem=lambda: self._shelf.problem or self._in_force.problem,
             link_is_up=lambda: self._link.is_up,
             link_problems=lambda: self._link.problems,
             backlog=self._outbox.backlog,
@@ -392,17 +404,25 @@ async def run(settings: Settings, folder: Path) -> None:
         await database.close()
 
 
-async def known_facts(settings: Settings, folder: Path, attempt: Attempt) -> Facts:
-    """Return what the box knows about an attempt, read beside the agent that may run; StoreError when it cannot be."""
+async def known_facts(
+    settings: Settings, folder: Path, attempt_by: Callable[[Policy], Attempt]
+) -> tuple[Facts, Policy]:
+    """Return what the box knows about an attempt, and the policy in force; StoreError when it cannot be read.
+
+    The agent may run beside.
+    """
     state_dir = folder / settings.state_dir
     database = await Database.peek(state_dir)
     try:
         shelf = ListShelf(state_dir / "lists", settings.site_id, database)
+        in_force = PolicyInForce(settings.site_id, load_policy(folder / settings.policy_file), lambda _: None)
         await shelf.load()
+        if shelf.in_use is not None:
+            in_force.take(shelf.in_use.policy_document)
         store = Store(database, shelf, box_id=settings.box_id, site_id=settings.site_id, new_id=bytes)
-        facts = await store.facts(attempt)
+        facts = await store.facts(attempt_by(in_force.policy))
         await shelf.close()
-        return facts
+        return facts, in_force.policy
     finally:
         await database.close()
 

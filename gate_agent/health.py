@@ -87,6 +87,7 @@ class BoxView:
     backlog: Callable[[], Awaitable[int]]
     diary_backlog: Callable[[], Awaitable[int]]
     clock: Clock
+    policy_version: Callable[[], str]
     neighbourhood: Callable[[], Neighbourhood | None] = lambda: None
     """None where the box has no site broker."""
 
@@ -126,6 +127,7 @@ class BoxView:
                 "neighbours": msgspec.to_builtins(neighbourhood.neighbours) if neighbourhood else [],
                 "list_version": info.version if info else 0,
                 "list_age_s": self.list_age_s(),
+                "policy_version": self.policy_version(),
                 "backlog": await self.backlog(),
                 "diary_backlog": await self.diary_backlog(),
                 "problems": self.problems(),

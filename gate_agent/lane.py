@@ -105,6 +105,11 @@ class Lane:
         """What the barrier is doing."""
         return self._state
 
+    def adopt(self, policy: Policy) -> None:
+        """Decide by `policy` from the next visitor on."""
+        self._rules = replace(self._rules, policy=policy)
+        self._refusals.keep_for(policy.override_within_s)
+
     async def serve(self, source: ScanSource) -> None:
         """Answer every scan of `source`, one visitor after the other, until cancelled."""
         while True:

@@ -29,6 +29,10 @@ class Refusals:
         self._within_ns = within_s * _NS_PER_S
         self._kept: OrderedDict[str, Refused] = OrderedDict()
 
+    def keep_for(self, within_s: int) -> None:
+        """Let refusals be answered for so long from now on."""
+        self._within_ns = within_s * _NS_PER_S
+
     def keep(self, record: str, refused: Refused) -> None:
         """Remember a refusal, and forget the oldest beyond MOST."""
         self._kept[record] = refused

@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -61,6 +62,7 @@ class ListFile:
         self._has_documents = self._has("documents")
         self._has_clearances = self._has("clearances")
         self._has_credit_orders = self._has("credit_orders")
+        self.policy_document = self._policy() if self._has("policy") else ""
         self.watermarks: dict[str, int] = dict(self._sql.execute("SELECT box_id, seq_no FROM watermarks"))
 
     def ticket(self, key: bytes) -> Ticket | None:
@@ -131,6 +133,11 @@ class ListFile:
         known = self._has("withdrawn_keys")
         return self._sql.execute("SELECT key_id, revision FROM withdrawn_keys").fetchall() if known else []
 
+    def _policy(self) -> str:
+        """Return the policy document that came with the list, empty for none."""
+        row = self._sql.execute("SELECT document FROM policy").fetchone()
+        return str(row[0]) if row else ""
+
     def _has(self, table: str) -> bool:
         """Return whether the list has the table: one that an earlier centre built may not."""
         return bool(self._sql.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone())
@@ -155,9 +162,17 @@ class ListShelf:
     """Holds the list in use and takes in newer ones.
 
     Which list is in use is a row of the box's database, so a kill at any point leaves the old one or the new one.
+    `on_use` is called with each list that is put in use.
     """
 
-    def __init__(self, folder: Path, site_id: str, database: Database) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        site_id: str,
+        database: Database,
+        on_use: Callable[[ListFile], None] = lambda _: None,
+    ) -> None:
+        self._on_use = on_use
         self._folder = folder
         self._site_id = site_id
         self._database = database
@@ -212,6 +227,8 @@ class ListShelf:
             self._in_use = await self._database.read(lambda _: _open(path, self._site_id))
         except ListRejectedError as error:
             self.problem = f"the kept list cannot be used: {error}"
+            return
+        self._on_use(self._in_use)
 
     async def install(self, part: Path, version: int, sha256: bytes) -> None:
         """Check `part` and put it in use; ListRejectedError, and nothing changed, when it is not as promised.
@@ -236,6 +253,7 @@ class ListShelf:
         await self._database.read(lambda _: self._swap(fresh))
         self._floor = kept
         self.problem = ""
+        self._on_use(fresh)
         await asyncio.to_thread(self._sweep, path)
 
     async def close(self) -> None:

@@ -7,13 +7,14 @@ import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, update
 
+from admission.policy import Policy
 from admission.tickets import Basis, Outcome
 from central.ingest import ingest
 from central.lists import build_list
@@ -85,6 +86,7 @@ async def test_list_holds_rights_and_counters(store: Store, tmp_path: Path) -> N
         "documents": [],
         "credit_orders": [],
         "clearances": [],
+        "policy": [("",)],
     }
 
 
@@ -156,7 +158,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def running(store: Store, folder: Path, pace: ListPace) -> AsyncIterator[Desk]:
+async def running(store: Store, folder: Path, pace: ListPace, policy: Policy = POLICY) -> AsyncIterator[Desk]:
     """A publisher at work."""
 
     def publish(topic: str, payload: bytes, *, retain: bool = False) -> bool:
@@ -165,7 +167,7 @@ async def running(store: Store, folder: Path, pace: ListPace) -> AsyncIterator[D
         desk.published.append(manifest)
         return True
 
-    publisher = Publisher(store, folder, KEYS.lists, POLICY, pace, lambda: NOW_MS, publish)
+    publisher = Publisher(store, folder, KEYS.lists, policy, pace, lambda: NOW_MS, publish)
     desk = Desk(publisher, folder)
     task = asyncio.create_task(publisher.run())
     try:
@@ -200,6 +202,21 @@ async def test_restart_with_nothing_new_builds_nothing(store: Store, tmp_path: P
             await desk.until(lambda desk: bool(desk.published))
             versions.append(desk.published[-1].version)
     assert versions[0] == versions[1]
+
+
+async def test_restart_with_another_policy_sends_it_with_a_new_list(store: Store, tmp_path: Path) -> None:
+    """The list carries the document word for word; the same policy again builds nothing."""
+    await store.run(populate)
+    versions = []
+    for document in ("one", "two", "two"):
+        policy = replace(POLICY, document=document)
+        async with running(store, tmp_path / "lists", ListPace(), policy) as desk:
+            desk.publisher.link_is_up()
+            await desk.until(lambda desk: bool(desk.published))
+            versions.append(desk.published[-1].version)
+        with closing(sqlite3.connect(tmp_path / "lists" / f"fairy-{versions[-1]}.sqlite")) as sql:
+            assert sql.execute("SELECT document FROM policy").fetchall() == [(document,)]
+    assert versions[0] < versions[1] == versions[2]
 
 
 async def test_missing_file_is_built_again(store: Store, tmp_path: Path) -> None:

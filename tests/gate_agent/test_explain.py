@@ -11,7 +11,6 @@ import pytest
 from admission.codes import parse
 from admission.explain import explain
 from admission.facts import Attempt, Direction, LaneTraits
-from config.policy_file import load_policy
 from config.settings import code_book, load_settings
 from gate_agent.__main__ import EXIT_STORE, EXIT_WRONG_SETTINGS, main
 from gate_agent.app import known_facts
@@ -54,11 +53,13 @@ async def test_a_running_agents_memory_is_read(tmp_path: Path) -> None:
         await box.scan(ticket_code(0))
         before = await box.state()
         settings = load_settings(box.settings)
-        policy = load_policy(box.folder / settings.policy_file)
         now_ms = time.time_ns() // 1_000_000
         credential = parse(ticket_code(0), code_book(settings, HASH_KEY))
-        attempt = Attempt(credential, "2", now_ms, policy.day_start_ms(now_ms), policy.version)
-        known = await known_facts(settings, box.folder, attempt)
+        known, policy = await known_facts(
+            settings,
+            box.folder,
+            lambda policy: Attempt(credential, "2", now_ms, policy.day_start_ms(now_ms), policy.version),
+        )
         told = _lines("\n".join(explain(credential, known, policy, now_ms)))
         assert "DENY ALREADY_USED" in told["decision"][0]
         assert (await box.state())["backlog"] >= before["backlog"]

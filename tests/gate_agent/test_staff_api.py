@@ -90,6 +90,7 @@ async def opened_handheld(folder: Path) -> AsyncIterator[Handheld]:
             backlog=gate.box.outbox.backlog,
             diary_backlog=gate.box.outbox.diary_backlog,
             clock=gate.clock,
+            policy_version=lambda: "test",
         )
         doors = Doors("127.0.0.1", 0, "the box's own token", Roster((LI, WANG)))
         server = WebServer(view, MetricSources(gate.box.database.commits, folder), doors)

@@ -97,6 +97,7 @@ async def opened_site(
             backlog=gate.box.outbox.backlog,
             diary_backlog=gate.box.outbox.diary_backlog,
             clock=gate.clock,
+            policy_version=lambda: "test",
             neighbourhood=neighbourhood,
         )
         sources = MetricSources(gate.box.database.commits, folder)
@@ -298,6 +299,7 @@ async def test_state_is_the_whole_picture(site: Site) -> None:
         "neighbours": [],
         "list_version": 7,
         "list_age_s": 3600,
+        "policy_version": "test",
         "backlog": 2,
         "diary_backlog": 0,
         "problems": [],

@@ -1,4 +1,4 @@
-"""The phones that codes are bound to, whose vouchers a sale is, and the companions of a use."""
+"""Holders' phones, whose vouchers a sale is, companions of a use, and which policy a list carries."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ def upgrade() -> None:
             nullable=False,
             server_default="",
             comment="whose vouchers they are",
+        ),
+    )
+    op.add_column(
+        "lists",
+        sa.Column(
+            "policy_sha256",
+            sa.LargeBinary(length=32),
+            nullable=False,
+            server_default="",
+            comment="of the policy document in it",
         ),
     )
     op.add_column("uses", sa.Column("companions", sa.Integer(), nullable=False, server_default="0"))
