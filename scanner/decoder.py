@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import cv2
@@ -13,6 +14,7 @@ import numpy as np
 import zxingcpp
 from numpy.typing import NDArray
 
+from scanner.crowd import is_crowd
 from scanner.sighting import MAX_PAYLOAD_BYTES, Point, Sighting, capped
 from scanner.upright import UprightDecoder, corners_of
 from scanner.zbar import PyzbarDecoder
@@ -205,6 +207,7 @@ _ZBAR = PyzbarDecoder()
 _UPRIGHT = UprightDecoder(_ZBAR)
 _QUICK = QuickDecoder()
 _EVERY_FRAME = QuickDecoder(finest_px=720)
+_QUICK_MIDDLE = Stage("middle", "a crowd of finder patterns", _as_it_is, _EVERY_FRAME, 1.0, most_px=400)
 
 # First comes what reads most for its price of what the looks before it left unread: `python -m bench.scan --stages`.
 STAGES: tuple[Stage, ...] = (
@@ -226,6 +229,10 @@ STAGES: tuple[Stage, ...] = (
     Stage("zbar", "small codes, for another reader's eye", _as_it_is, _ZBAR, 30.0),
 )
 
+FRAME_STAGES = tuple(replace(stage, most_px=900) if stage.cost_ms > 20 else stage for stage in STAGES)
+"""The same for frames: the costliest looks are at the middle, so that none takes longer than a frame may."""
+_MOST_ROUNDS_OUT = 63
+
 
 class CascadeDecoder:
     """The quick look on every frame; on blank frames the other stages in turn, as far as the allowance reaches.
@@ -233,35 +240,75 @@ class CascadeDecoder:
     Every blank frame earns `extra_ms_per_frame`, and the next stage runs when its cost has been earned. So an
     empty scene costs only that much more on average, and a code that needs a costlier look gets one within a
     second. Frames of more than MOST_PIXELS are looked at smaller, so that no camera's setting makes a frame cost more
-    than its lane has. It remembers whose turn it is: one instance per camera, called from one thread.
+    than its lane has; of a crowd of finder patterns only the middle is looked at, and only quickly. A stage that has
+    taken longer than `budget_ms` sits out a round, and twice as many and one the next time: whatever a camera is shown,
+    such frames get rare. It remembers whose turn it is: one instance per camera, called from one thread.
     """
 
     name = "cascade"
 
-    def __init__(self, stages: Sequence[Stage] = STAGES, extra_ms_per_frame: float = 2.5) -> None:
-        self._stages = stages
+    def __init__(
+        self,
+        stages: Sequence[Stage] = FRAME_STAGES,
+        extra_ms_per_frame: float = 2.5,
+        budget_ms: float = 50.0,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._turns = [_Turn(stage) for stage in stages]
         self._extra_ms_per_frame = extra_ms_per_frame
+        self._budget_ns = budget_ms * 1e6
+        self._monotonic_ns = monotonic_ns
         self._earned_ms = 0.0
-        self._turn = 0
+        self._next = 0
 
     def decode(self, gray: Gray) -> list[Sighting]:
         if gray.size <= MOST_PIXELS:
             return self._look(gray)
         factor = math.sqrt(gray.size / MOST_PIXELS)
-        seen = self._look(_scaled(gray, 1 / factor, 1 / factor))
-        return [one.enlarged(factor, factor, one.engine) for one in seen]
+        # By a whole number first: that takes OpenCV a tenth of the time.
+        smaller = _shrunk(int(factor))(gray)
+        smaller = _scaled(smaller, int(factor) / factor, int(factor) / factor)
+        x_factor, y_factor = gray.shape[1] / smaller.shape[1], gray.shape[0] / smaller.shape[0]
+        return [one.enlarged(x_factor, y_factor, one.engine) for one in self._look(smaller)]
 
     def _look(self, gray: Gray) -> list[Sighting]:
+        if is_crowd(gray):
+            return _QUICK_MIDDLE.look(gray)
         return _EVERY_FRAME.decode(gray) or self._another_look(gray)
 
     def _another_look(self, gray: Gray) -> list[Sighting]:
         self._earned_ms += self._extra_ms_per_frame
-        stage = self._stages[self._turn]
-        if self._earned_ms < stage.cost_ms:
+        turn = self._turns[self._next]
+        if self._earned_ms < turn.stage.cost_ms:
             return []
-        self._earned_ms -= stage.cost_ms
-        self._turn = (self._turn + 1) % len(self._stages)
-        return stage.look(gray)
+        self._next = (self._next + 1) % len(self._turns)
+        if turn.sits_out():
+            return []
+        self._earned_ms -= turn.stage.cost_ms
+        began_ns = self._monotonic_ns()
+        seen = turn.stage.look(gray)
+        turn.note(overran=not seen and self._monotonic_ns() - began_ns > self._budget_ns)
+        return seen
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A stage's place in the rotation: how many rounds it still sits out, and how many it did the last time."""
+
+    stage: Stage
+    _left: int = 0
+    _last: int = 0
+
+    def sits_out(self) -> bool:
+        """Whether it gives up its turn."""
+        if self._left == 0:
+            return False
+        self._left -= 1
+        return True
+
+    def note(self, *, overran: bool) -> None:
+        """Take how it did: a stage that reads, or is quick again, is back in every round."""
+        self._last = self._left = min(_MOST_ROUNDS_OUT, 2 * self._last + 1) if overran else 0
 
 
 def look_everywhere(gray: Gray) -> list[Sighting]:
@@ -273,7 +320,8 @@ def look_everywhere(gray: Gray) -> list[Sighting]:
 
 def decode_frame(gray: Gray) -> list[str]:
     """The texts that the every-frame path reads in a gray picture."""
-    return [_text(seen.payload) for seen in _EVERY_FRAME.decode(gray)]
+    look = _QUICK_MIDDLE.look if is_crowd(gray) else _EVERY_FRAME.decode
+    return [_text(seen.payload) for seen in look(gray)]
 
 
 def decode_exhaustive(gray: Gray) -> list[str]:

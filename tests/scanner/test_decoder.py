@@ -11,6 +11,7 @@ import segno
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scanner.crowd import is_crowd
 from scanner.decoder import (
     MAX_PAYLOAD_BYTES,
     STAGES,
@@ -27,7 +28,7 @@ from scanner.decoder import (
 )
 from scanner.sighting import capped
 from scanner.upright import UprightDecoder
-from tests.scanner.pictures import HEIGHT, WIDTH, Picture, qr, scene, showing, symbol
+from tests.scanner.pictures import HEIGHT, WIDTH, Picture, qr, scene, showing, symbol, wall
 
 ENGINES: list[Decoder] = [ZxingDecoder(), PyzbarDecoder()]
 EVERYTHING: list[Decoder] = [*ENGINES, CascadeDecoder()]
@@ -207,6 +208,58 @@ def test_a_frame_that_zxing_reads_costs_nothing_more() -> None:
     cascade = CascadeDecoder([stage("other", other, 0.0)])
     cascade.decode(showing(b"plain"))
     assert other.asked == 0
+
+
+def rounds_looked_at(costs_ms: list[float], *, reads: bool = False) -> list[int]:
+    """On which blank frames a stage looks that takes so long each time, where another look is earned by every frame."""
+    looked: list[int] = []
+    clock_ns = [0]
+
+    class Slow:
+        name = "slow"
+
+        def decode(self, gray: Picture) -> list[Sighting]:
+            clock_ns[0] += int(costs_ms[len(looked)] * 1e6)
+            looked.append(frame)
+            return [code] if reads else []
+
+    code = Sighting(b"A", (Point(0, 0), Point(9, 0), Point(9, 9), Point(0, 9)), "slow")
+    cascade = CascadeDecoder([stage("slow", Slow(), 0.0)], budget_ms=50, monotonic_ns=lambda: clock_ns[0])
+    frame, blank = 0, scene()
+    while len(looked) < len(costs_ms):
+        cascade.decode(blank)
+        frame += 1
+    return looked
+
+
+@pytest.mark.parametrize(
+    ("costs_ms", "reads", "looked"),
+    [
+        ([50.0] * 4, False, [0, 1, 2, 3]),
+        ([51.0] * 4, False, [0, 2, 6, 14]),
+        ([51.0, 51.0, 1.0, 1.0, 51.0, 1.0], False, [0, 2, 6, 7, 8, 10]),
+        ([51.0] * 4, True, [0, 1, 2, 3]),
+        ([51.0] * 9, False, [0, 2, 6, 14, 30, 62, 126, 190, 254]),
+    ],
+)
+def test_a_stage_that_overruns_sits_out_ever_longer(
+    costs_ms: list[float], reads: bool, looked: list[int]
+) -> None:
+    """Up to every sixty-fourth round; one that is quick again, or reads, is back at once."""
+    assert rounds_looked_at(costs_ms, reads=reads) == looked
+
+
+def test_of_a_crowd_of_finder_patterns_the_middle_is_read() -> None:
+    """A code held out before such a wall is in the middle; the wall itself costs a look at no more than that."""
+    crowd = wall(8)
+    held = qr(b"held out", 6)
+    top, left = ((whole - part) // 2 for whole, part in zip(crowd.shape, held.shape, strict=True))
+    crowd[top : top + held.shape[0], left : left + held.shape[1]] = held
+    assert is_crowd(crowd)
+    (seen,) = CascadeDecoder().decode(crowd)
+    assert seen.payload == b"held out"
+    assert all(left <= corner.x <= left + held.shape[1] for corner in seen.corners)
+    assert decode_frame(crowd) == ["held out"]
 
 
 def test_cascade_reads_within_a_second_what_needs_another_look() -> None:
