@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from admission.scan import Scan
 from scanner.camera import Camera, CameraHealth, Frame
@@ -25,6 +26,8 @@ from scanner.sighting import Sighting
 _WAIT_FOR_FRAME_S = 0.25
 _OUTLINE_FOR_MS = 400
 _OUTLINE_BGR = (80, 220, 60)
+_SHADOW_BGR, _LETTER_BGR = (0, 0, 0), (255, 255, 255)
+_LETTER_SCALE = 0.7
 _NS_PER_MS = 1_000_000
 _AGES_KEPT = 250
 _DECODE_NICENESS = 5
@@ -57,15 +60,35 @@ class View:
     sightings_age_ms: int | None
 
     def jpeg(self, quality: int, width: int) -> bytes:
-        """The frame as JPEG, at most `width` pixels wide, with the outline of what was just seen."""
+        """The frame as JPEG, at most `width` pixels wide: what was just seen, outlined, and the stage that read it."""
         full_height, full_width = self.frame.image.shape[:2]
         scale = min(1.0, width / full_width)
         size = (round(full_width * scale), max(1, round(full_height * scale)))
-        picture = cv2.resize(self.frame.image, size, interpolation=cv2.INTER_AREA)
+        picture = np.asarray(cv2.resize(self.frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
         if self.sightings_age_ms is not None and self.sightings_age_ms <= _OUTLINE_FOR_MS:
             outlines = [np.rint(np.array(seen.corners) * scale).astype(np.int32) for seen in self.sightings]
             cv2.polylines(picture, outlines, isClosed=True, color=_OUTLINE_BGR, thickness=3)
+            for seen, outline in zip(self.sightings, outlines, strict=True):
+                _write(picture, seen.engine, outline)
         return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def _write(picture: NDArray[np.uint8], word: str, outline: NDArray[np.int32]) -> None:
+    """Write a word above an outline, or into the picture's corner where there is no room above it."""
+    (width, height), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, _LETTER_SCALE, 2)
+    left = int(np.clip(outline[:, 0].min(), 0, max(0, picture.shape[1] - width)))
+    foot = max(int(outline[:, 1].min()) - 8, height + 4)
+    for colour, thickness in ((_SHADOW_BGR, 5), (_LETTER_BGR, 2)):
+        cv2.putText(
+            picture,
+            word,
+            (left, foot),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            _LETTER_SCALE,
+            colour,
+            thickness,
+            cv2.LINE_AA,
+        )
 
 
 @dataclass(slots=True)

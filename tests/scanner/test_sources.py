@@ -262,3 +262,23 @@ async def test_failing_decoder_ends_the_source(server: MjpegCamera) -> None:
     with pytest.raises(ZeroDivisionError):
         await asyncio.wait_for(source.run(), 10)
     assert camera.health().problem == "stopped"
+
+
+def test_the_picture_says_which_stage_read_the_code() -> None:
+    """Above its outline, wherever the code is; without a code nothing is drawn."""
+    gray = scene()
+
+    def drawn(*sightings: Sighting) -> Picture:
+        frame = Frame(coloured(gray), 1, 0)
+        data = View(frame, sightings, 0).jpeg(95, 1280)
+        return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+    def seen(stage: str, x: int, y: int) -> Sighting:
+        return Sighting(b"A", (Point(x, y), Point(x + 90, y), Point(x + 90, y + 90), Point(x, y + 90)), stage)
+
+    for x, y in ((600, 300), (0, 0), (1189, 0), (1189, 629)):
+        changed = np.abs(drawn(seen("zxing", x, y)).astype(int) - drawn(seen("zbar-half-blur", x, y))) > 60
+        assert changed.any()
+        rows = np.flatnonzero(changed.any(axis=(1, 2)))
+        assert rows.max() <= max(y, 30)
+    assert np.abs(drawn().astype(int) - coloured(gray)).max() < 30
