@@ -24,6 +24,7 @@ from admission.codes import (
 from admission.decision import decide, refuse
 from admission.entitlements import SubjectRights
 from admission.facts import Facts
+from admission.liveness import unless_live
 from admission.policy import Policy
 from admission.terms import PLAIN
 from admission.ticket_terms import Asked
@@ -40,6 +41,8 @@ def explain(credential: Credential | Rejected, facts: Facts, policy: Policy, now
         yield from _told(refuse(credential, facts.lane, now_ms), policy)
         return
     yield from _rights(facts, policy, now_ms)
+    picture = unless_live(credential, facts, policy, now_ms)
+    yield f"rule        live: {'no objection' if picture is None else _said(picture)}"
     yield from _rules(credential, facts, policy, now_ms)
     yield from _told(decide(credential, facts, policy, now_ms), policy)
 
@@ -47,6 +50,13 @@ def explain(credential: Credential | Rejected, facts: Facts, policy: Policy, now
 def _rights(facts: Facts, policy: Policy, now_ms: int) -> Iterator[str]:
     if facts.is_key_withdrawn:
         yield "key         withdrawn"
+    if facts.shown_before is not None:
+        before = facts.shown_before
+        ago = "before the box started" if before.elapsed_ms is None else f"{before.elapsed_ms} ms ago"
+        yield f"phone       last showed {_local(before.shown_s * 1000, policy)}, {ago}"
+    if facts.merchant is not None:
+        groups = ", ".join(sorted(facts.merchant.groups(now_ms // 1000))) or "no group"
+        yield f"merchant    in {groups} now"
     if facts.product is not None:
         yield f"product     {_product(facts.product)}"
     if facts.ticket is not None:
@@ -130,7 +140,8 @@ def _told(decision: Decision, policy: Policy) -> Iterator[str]:
     yield f"decision    {decision.verdict} {_said(decision)}"
     if decision.spend is not None:
         spend = decision.spend
-        yield f"spends      {spend.quantity} of {spend.basis.name}, at risk: {spend.risk.name}"
+        beside = f" with {spend.companions} companions" if spend.companions else ""
+        yield f"spends      {spend.quantity} of {spend.basis.name}{beside}, at risk: {spend.risk.name}"
     if decision.unspent:
         yield f"unspent     {', '.join(basis.name for basis in decision.unspent)}"
     if decision.admits_at_ms is not None:

@@ -110,12 +110,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sequences", type=int, default=DEFAULT_SEQUENCES)
     parser.add_argument("--first", type=int, default=0, help="the seed of the first sequence")
+    parser.add_argument("--characters", type=int, help="of every code; 345 are a copy-proof code's")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     scores = {name: Score() for name in READERS}
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys((*READERS, "readable"), 0))
     for seed in range(options.first, options.first + options.sequences):
-        sequence = difficult.Sequence.of(seed)
+        sequence = difficult.Sequence.of(seed, options.characters)
         for name, is_so in measure(sequence, scores).items():
             counts[sequence.condition.value][name] += is_so
         if sys.stderr.isatty():

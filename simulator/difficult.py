@@ -54,11 +54,11 @@ class Sequence:
     payload: bytes
 
     @classmethod
-    def of(cls, seed: int) -> Sequence:
-        """The sequence of a seed; conditions take turns."""
+    def of(cls, seed: int, characters: int | None = None) -> Sequence:
+        """The sequence of a seed; conditions take turns. Codes are of several lengths, or of so many characters."""
         rng = np.random.default_rng((seed, 0))
         condition = tuple(Condition)[seed % len(Condition)]
-        length = int(rng.choice((40, 90, 150, 180)))
+        length = int(rng.choice((40, 90, 150, 180))) if characters is None else characters
         return cls(seed, condition, b"SG1:" + rng.choice(_ALPHABET, length).tobytes())
 
     def frames(self) -> Iterator[Gray]:

@@ -8,8 +8,10 @@ import pytest
 
 from admission.capacity import CapacityFacts, CapacityLimits, Headcount
 from admission.codes import Rejected
+from admission.entitlements import Membership
 from admission.explain import explain
 from admission.facts import Facts
+from admission.holders import Showing, ShownBefore
 from admission.reasons import Reason
 from admission.terms import Terms
 from admission.tickets import Basis, History
@@ -19,6 +21,7 @@ from tests.admission.makers import (
     EXTERNAL_CODE,
     MEMBER,
     NOW_MS,
+    NOW_S,
     POLICY,
     TICKET_CODE,
     facts,
@@ -43,6 +46,7 @@ def test_a_tickets_rules_are_told_in_their_order() -> None:
     known = facts(ticket=ticket(), product=product, history=History((use(1, lane_id="lane-9"),)))
     told = _lines("\n".join(explain(TICKET_CODE, known, POLICY, NOW_MS)))
     assert [rule.partition(":")[0] for rule in told["rule"]] == [
+        "live",
         "service",
         "validity",
         "calendar",
@@ -65,7 +69,8 @@ def test_a_subjects_rights_are_told_one_by_one() -> None:
     )
     told = _lines("\n".join(explain(CREDIT_CODE, known, POLICY, NOW_MS)))
     assert [rule.partition(":")[0] for rule in told["rule"]] == [
-        basis.name.lower() for basis in POLICY.subject_order
+        "live",
+        *(basis.name.lower() for basis in POLICY.subject_order),
     ]
     assert told["unspent"] == [Basis.CREDIT_LINE.name]
     assert told["credit"][0].startswith("limit 20000 fen")
@@ -96,3 +101,31 @@ def test_how_full_the_site_is_is_told() -> None:
     known = replace(facts(subject=subject()), capacity=full)
     told = _lines("\n".join(explain(CREDIT_CODE, known, POLICY, NOW_MS)))
     assert told["capacity"] == ["ORANGE, 9 inside"]
+
+
+@pytest.mark.parametrize(("elapsed_ms", "ago"), [(4000, "4000 ms ago"), (None, "before the box started")])
+def test_a_phones_code_is_told_with_what_it_showed_before(elapsed_ms: int | None, ago: str) -> None:
+    """And why it is a picture."""
+    shown = replace(TICKET_CODE, showing=Showing(bytes(33), NOW_S - 900))
+    known = replace(facts(ticket=ticket()), shown_before=ShownBefore(NOW_S - 990, elapsed_ms))
+    told = _lines("\n".join(explain(shown, known, POLICY, NOW_MS)))
+    assert told["phone"] == [f"last showed 2026-05-01 11:43:30, {ago}"]
+    assert told["rule"][0] == "live: NOT_LIVE (made 900 s before the box's time)"
+    assert told["decision"] == ["REFER NOT_LIVE (made 900 s before the box's time)"]
+
+
+@pytest.mark.parametrize(
+    ("member", "where"), [(MEMBER, "in good now"), ((), "in no group now")], ids=["stands", "on hold"]
+)
+def test_a_voucher_is_told_with_where_its_merchant_stands(member: tuple[Membership, ...], where: str) -> None:
+    """What the list says of it at this moment."""
+    known = replace(facts(ticket=ticket()), merchant=subject(memberships=member))
+    assert _lines("\n".join(explain(TICKET_CODE, known, POLICY, NOW_MS)))["merchant"] == [where]
+
+
+def test_companions_are_told_beside_what_is_spent() -> None:
+    """One visit, three persons."""
+    family = replace(POLICY, free_visits=(replace(POLICY.free_visits[0], companions=2),))
+    known = replace(facts(subject=subject(memberships=MEMBER)), persons=3)
+    told = _lines("\n".join(explain(CREDIT_CODE, known, family, NOW_MS)))
+    assert told["spends"] == ["1 of FREE_VISIT with 2 companions, at risk: NONE"]
