@@ -40,6 +40,7 @@ def explain(credential: Credential | Rejected, facts: Facts, policy: Policy, now
     if isinstance(credential, Rejected):
         yield from _told(refuse(credential, facts.lane, now_ms), policy)
         return
+    yield from _behind_it(facts, policy, now_ms)
     yield from _rights(facts, policy, now_ms)
     picture = unless_live(credential, facts, policy, now_ms)
     yield f"rule        live: {'no objection' if picture is None else _said(picture)}"
@@ -47,7 +48,8 @@ def explain(credential: Credential | Rejected, facts: Facts, policy: Policy, now
     yield from _told(decide(credential, facts, policy, now_ms), policy)
 
 
-def _rights(facts: Facts, policy: Policy, now_ms: int) -> Iterator[str]:
+def _behind_it(facts: Facts, policy: Policy, now_ms: int) -> Iterator[str]:
+    """Yield what is known of the code itself: its key, the phone that shows it, the merchant who gave it away."""
     if facts.is_key_withdrawn:
         yield "key         withdrawn"
     if facts.shown_before is not None:
@@ -57,6 +59,9 @@ def _rights(facts: Facts, policy: Policy, now_ms: int) -> Iterator[str]:
     if facts.merchant is not None:
         groups = ", ".join(sorted(facts.merchant.groups(now_ms // 1000))) or "no group"
         yield f"merchant    in {groups} now"
+
+
+def _rights(facts: Facts, policy: Policy, now_ms: int) -> Iterator[str]:
     if facts.product is not None:
         yield f"product     {_product(facts.product)}"
     if facts.ticket is not None:

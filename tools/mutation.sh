@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 readonly work=var/mutation
 readonly venv=$work/venv
 readonly bar=0.9
-readonly modules='"admission/decision.py", "admission/by_ticket.py", "admission/by_subject.py", "admission/validity.py", "admission/policy.py"'
+readonly modules='"admission/decision.py", "admission/by_ticket.py", "admission/by_subject.py", "admission/obstacles.py", "admission/liveness.py", "admission/overrides.py", "admission/validity.py", "admission/policy.py"'
 
 if ! cmp --silent requirements-mutation.lock "$venv/lock"; then
     echo "mutation: Python packages: requirements-mutation.lock"

@@ -17,6 +17,7 @@ from admission.codes import (
     CreditCode,
     Rejected,
     TicketCode,
+    bind_code,
     issue_credit_code,
     issue_ticket_code,
     parse,
@@ -138,6 +139,27 @@ def test_a_key_is_taken_in_either_form_of_its_point() -> None:
     assert (holder_key(long), holder_key(HOLDER), len(HOLDER)) == (HOLDER, HOLDER, HOLDER_KEY_BYTES)
 
 
+@pytest.mark.parametrize(
+    "text", [TICKET, CREDIT, issue_ticket_code(TICKET_ID, "DAY1", VALIDITY, TICKET_ISSUER)]
+)
+def test_a_code_is_bound_to_another_phone_by_its_issuer(text: str) -> None:
+    """The same claims, for the new holder; whatever a phone put behind it is left out."""
+    issuer = CREDIT_ISSUER if text is CREDIT else TICKET_ISSUER
+    other = public_half(OTHER_PHONE)
+    read = parse(bind_code(text.encode(), other, issuer).encode(), BOOK)
+    assert read == parse(text.encode(), BOOK)
+    assert isinstance(read, TicketCode | CreditCode)
+    assert read.showing == Showing(other)
+    if text is TICKET:
+        assert bind_code(shown(text), other, issuer) == bind_code(text.encode(), other, issuer)
+
+
+def test_nobody_else_can_bind_a_code() -> None:
+    """Another key's signature is not theirs to give again."""
+    with pytest.raises(ValueError, match="not signed by"):
+        bind_code(TICKET.encode(), HOLDER, CREDIT_ISSUER)
+
+
 def test_a_holders_code_fits_the_symbol_that_is_meant_for_it() -> None:
     """At most 230 raw bytes, with an id of 12 bytes, a product of four letters and a key id of five."""
     text = shown(TICKET)
@@ -158,3 +180,10 @@ def test_any_other_payload_stays_itself(payload: bytes) -> None:
     """Whatever is read."""
     assert same_showing(payload) == payload
     assert same_showing(PREFIX + payload) == PREFIX + payload
+
+
+@pytest.mark.parametrize("tail", ["", "!", "0" * 200])
+def test_a_long_payload_that_only_begins_like_a_code_stays_itself(tail: str) -> None:
+    """Not base45, or no envelope."""
+    payload = PREFIX + b"A" * 200 + tail.encode()
+    assert same_showing(payload) == payload

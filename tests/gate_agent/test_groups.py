@@ -13,7 +13,7 @@ from admission.events import Admitted
 from admission.holders import prove
 from admission.passage import State
 from admission.reasons import Reason
-from admission.terms import Terms, TermsError, check_terms
+from admission.terms import Terms
 from admission.tickets import Outcome
 from tests.admission.makers import DAY_TICKET, NOW_S, TICKET_ISSUER, VALIDITY, ticket
 from tests.admission.test_holders import HOLDER, PHONE
@@ -127,10 +127,3 @@ async def test_a_group_shows_its_live_code_once(gate: Gate) -> None:
     await go_through(post, SIZE)
     await post.becomes(State.CLOSED)
     assert post.shown == [Reason.TICKET] * SIZE
-
-
-@pytest.mark.parametrize("other", ['"unlimited": true', '"passback_s": 60', '"reentry": "same_day"'])
-def test_terms_that_would_let_in_for_ever_or_hold_back_are_refused(other: str) -> None:
-    """With the field that stands against it."""
-    with pytest.raises(TermsError, match=other.split('"')[1]):
-        check_terms(f'{{"continuous": true, {other}}}')
