@@ -65,3 +65,7 @@ class Answer:
     decision: Decision
     record: str
     admission_id: bytes | None = None
+
+
+class NoRoomError(Exception):
+    """Nothing more can be recorded for now, so nothing may be opened; what was recorded is safe."""

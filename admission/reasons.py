@@ -55,6 +55,7 @@ class Reason(StrEnum):
     RULE_UNREADABLE = "RULE_UNREADABLE"
     LANE_NOT_READY = "LANE_NOT_READY"
     STORE_BROKEN = "STORE_BROKEN"
+    STORE_FULL = "STORE_FULL"
 
     ALREADY_USED = "ALREADY_USED"
     FEWER_LEFT = "FEWER_LEFT"
@@ -306,6 +307,13 @@ WORDINGS: dict[Reason, Wording] = {
         "Please use the next lane",
         "本机存储故障，无法记录；请停用本通道并报修",
         "The box cannot record; close this lane and call service",
+    ),
+    Reason.STORE_FULL: Wording(
+        Verdict.REFER,
+        "请走旁边通道",
+        "Please use the next lane",
+        "本机磁盘已满，无法记录；请引导至其他通道并通知运维清理",
+        "The box's disk is full, so nothing can be recorded; lead visitors to another lane and have room made",
     ),
     Reason.ALREADY_USED: Wording(
         Verdict.DENY,
@@ -559,6 +567,7 @@ _MENDABLE = frozenset(
     (
         Reason.LANE_NOT_READY,
         Reason.STORE_BROKEN,
+        Reason.STORE_FULL,
         Reason.NOT_LIVE,
         Reason.UNPAID,
         Reason.WRONG_SITE,

@@ -57,6 +57,7 @@ from offline_cache.journal import Outbox
 from offline_cache.lists import ListShelf
 from offline_cache.neighbours import Neighbours
 from offline_cache.overlay import Overlay
+from offline_cache.space import Space
 from offline_cache.store import Store
 from scanner.camera import Camera, CameraSettings, CameraState
 from scanner.decoder import CascadeDecoder
@@ -76,6 +77,7 @@ log = logging.getLogger(__name__)
 EPOCH_BYTES = 8
 ADMISSION_ID_BYTES = 16
 PRUNE_EVERY_S = 600.0
+LOOK_FOR_ROOM_EVERY_S = 1.0
 PICTURE_QUALITY = 75
 GOODBYE_S = 2.0
 """How long a stopping agent tries to send what it recorded last."""
@@ -171,6 +173,9 @@ class App:
         self._session = secrets.token_hex(8)
         self._database = database
         self._supervisor = supervisor
+        self._space = Space(state_dir)
+        self._space.look()
+        database.make_room = self._space.make_room
         self._in_force = PolicyInForce(settings.site_id, policy, self._adopt)
         self._shelf = ListShelf(
             state_dir / "lists",
@@ -186,6 +191,7 @@ class App:
             box_id=settings.box_id,
             site_id=settings.site_id,
             new_id=lambda: secrets.token_bytes(ADMISSION_ID_BYTES),
+            room=lambda: self._space.room,
         )
         identity = BoxIdentity(
             BoxTopics(settings.site_id, settings.box_id),
@@ -230,6 +236,7 @@ class App:
         if self._site_link is not None:
             yield self._site_link.run()
         yield self._prune()
+        yield self._watch_space()
         for gate in self._gates.values():
             yield gate.turnstile.run()
             yield gate.lane.watch()
@@ -252,11 +259,24 @@ class App:
 
     async def _prune(self) -> None:
         while True:
-            while await retention.prune(self._database, self._clock.wall_ms()):
+            while await retention.prune(self._database, self._clock.wall_ms(), room=self._space.room):
                 await asyncio.sleep(0.1)
             while await self._overlay.sweep():
                 await asyncio.sleep(0.1)
             await asyncio.sleep(PRUNE_EVERY_S)
+
+    async def _watch_space(self) -> None:
+        """Look at the room on the disk; the diary gives way at once when it gets short."""
+        before = self._space.room
+        while True:
+            room = self._space.look()
+            if room is not before:
+                log.warning("room on the disk", extra={"room": room.name, "problem": self._space.problem})
+            if room > before:
+                while await retention.prune(self._database, self._clock.wall_ms(), room=room):
+                    await asyncio.sleep(0)
+            before = room
+            await asyncio.sleep(LOOK_FOR_ROOM_EVERY_S)
 
     async def _health(self) -> Health:
         view = self._view
@@ -291,7 +311,14 @@ class App:
             identity,
             self._outbox,
             Feeds(
-                Downlink(self._shelf, fetcher.fetch, settings.site_id, keys.get, _random),
+                Downlink(
+                    self._shelf,
+                    fetcher.fetch,
+                    settings.site_id,
+                    keys.get,
+                    _random,
+                    self._space.has_room_for,
+                ),
                 ChangeFeed(self._overlay, fetcher.get, settings.site_id, keys.get, _random),
                 CapacityFeed(
                     CapacityMemory(self._database, settings.box_id),
@@ -327,6 +354,14 @@ class App:
     def _neighbourhood(self) -> Neighbourhood | None:
         link = self._site_link
         return Neighbourhood(link.is_up, link.neighbours(), link.problems) if link else None
+
+    def _problems(self) -> list[str]:
+        """Return what is wrong with the box itself: its disk, its list, its policy."""
+        return [
+            problem
+            for problem in (self._space.problem, self._shelf.problem, self._in_force.problem)
+            if problem
+        ]
 
     def _adopt(self, policy: Policy) -> None:
         for gate in self._gates.values():
@@ -376,7 +411,7 @@ class App:
             },
             list_info=self._list_info,
             policy_version=lambda: self._in_force.policy.version,
-            list_problem=lambda: self._shelf.problem or self._in_force.problem,
+            own_problems=self._problems,
             link_is_up=lambda: self._link.is_up,
             link_problems=lambda: self._link.problems,
             backlog=self._outbox.backlog,

@@ -81,7 +81,7 @@ class BoxView:
     session: str
     posts: Mapping[str, Post]
     list_info: Callable[[], ListInfo | None]
-    list_problem: Callable[[], str]
+    own_problems: Callable[[], list[str]]
     link_is_up: Callable[[], bool]
     link_problems: Callable[[], list[str]]
     backlog: Callable[[], Awaitable[int]]
@@ -93,7 +93,7 @@ class BoxView:
 
     def problems(self) -> list[str]:
         """Return everything that is wrong and can be worked with, for people; empty when all is well."""
-        found = [self.list_problem()] if self.list_problem() else []
+        found = self.own_problems()
         if self.list_info() is None:
             found.append("no list: only signed tickets within the bootstrap limit are admitted")
         found += self.link_problems()

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 from admission import passage
-from admission.answers import Answer, Decision
+from admission.answers import Answer, Decision, NoRoomError
 from admission.codes import CodeBook, Credential, Rejected, parse
 from admission.decision import decide, refuse
 from admission.facts import ORDINARY_ENTRY, Attempt, Facts, LaneTraits
@@ -225,6 +226,9 @@ class Lane:
         began_ns = self._answering_since_ns = self._clock.monotonic_ns()
         try:
             answer = await self._store.answer(attempt, judge)
+        except NoRoomError:
+            # Nothing is opened that cannot be recorded; the lane goes on as soon as there is room.
+            return Answer(Decision(Reason.STORE_FULL), record="")
         except Exception as error:
             # Nothing is opened that cannot be recorded; the process ends and starts again from what is committed.
             self._indicator.show(Answer(Decision(Reason.STORE_BROKEN), record=""))
@@ -304,7 +308,8 @@ class Lane:
         if step.incident is not None:
             log.warning("incident", extra={"lane": self.lane_id, "what": step.incident.name})
             self.tally.note_incident(step.incident)
-            await self._store.record_incident(self.lane_id, step.incident, self._clock.wall_ms())
+            with self._noted_when_full("incident", what=step.incident.name):
+                await self._store.record_incident(self.lane_id, step.incident, self._clock.wall_ms())
             self._on_recorded()
         await self._announce()
 
@@ -316,9 +321,18 @@ class Lane:
             await self._take(TurnstileSignal(report.signal))
 
     async def _close(self, admission_id: bytes, outcome: Outcome) -> None:
-        await self._store.close_admission(admission_id, outcome, self._clock.wall_ms())
+        with self._noted_when_full("closing", admission_id=admission_id.hex(), outcome=outcome.name):
+            await self._store.close_admission(admission_id, outcome, self._clock.wall_ms())
         self.tally.close(outcome)
         self._on_recorded()
+
+    @contextmanager
+    def _noted_when_full(self, what_of: str, **said: str) -> Iterator[None]:
+        """Let the lane work on when what happened finds no room: the log has it, and the admission stays open."""
+        try:
+            yield
+        except NoRoomError:
+            log.critical("no room to record", extra={"lane": self.lane_id, "record": what_of, **said})
 
     def _is_free(self) -> bool:
         """Whether the next visitor can be answered; with the turnstile gone the answer sends them to another lane."""

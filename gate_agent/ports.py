@@ -46,7 +46,10 @@ class AdmissionStore(Protocol):
     """The memory that makes an admission real."""
 
     async def answer(self, attempt: Attempt, judge: Callable[[Facts], Decision]) -> Answer:
-        """Return the answer that `judge` gives on the facts, after it is committed together with its use."""
+        """Return the answer that `judge` gives on the facts, after it is committed together with its use.
+
+        NoRoomError when it cannot be recorded for now.
+        """
 
     async def close_admission(self, admission_id: bytes, outcome: Outcome, at_ms: int) -> None:
         """Record how an admission ended; returns after COMMIT, and saying the same again changes nothing."""

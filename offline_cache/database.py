@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import aiosqlite
 
-from offline_cache.opening import FILE_NAME, connect_beside, connect_in, connect_to_read, lock
+from offline_cache.opening import FILE_NAME, StoreFullError, connect_beside, connect_in, connect_to_read, lock
 
 _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
@@ -56,6 +56,8 @@ class Database:
         self._beside = beside
         self._lock_fd = lock_fd
         self.commits = CommitTally()
+        self.make_room: Callable[[], bool] = lambda: False
+        """Asked when the disk is full; True when it may be tried once more."""
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
         self._groups_in_log = 0
@@ -145,7 +147,7 @@ class Database:
         works = [waiting.work for waiting in group]
         began_s = time.monotonic()
         try:
-            results = await self._connection.run(lambda sql: run(sql, works))
+            results = await self._run_with_room(run, works)
         except Exception as error:  # noqa: BLE001 - handed to everyone who waits for this commit
             results = [_Failed(error)] * len(group)
         self.commits.groups += 1
@@ -158,6 +160,24 @@ class Database:
                 waiting.future.set_exception(result.error)
             else:
                 waiting.future.set_result(result)
+
+    async def _run_with_room(self, run: _Run, works: list[Work[Any]]) -> list[Any]:
+        """Run a group; on a full disk once more, if room can be made: what was begun is undone, and nothing is lost."""
+        try:
+            return await self._connection.run(lambda sql: run(sql, works))
+        except sqlite3.OperationalError as error:
+            if not _is_full(error):
+                raise
+        if not self.make_room():
+            raise StoreFullError("the disk is full")
+        try:
+            return await self._connection.run(lambda sql: run(sql, works))
+        except sqlite3.OperationalError as error:
+            raise StoreFullError("the disk is full") if _is_full(error) else error from error
+
+
+def _is_full(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
 
 
 class _Connection(aiosqlite.Connection):

@@ -56,11 +56,24 @@ def head(sql: sqlite3.Connection) -> tuple[int, bytes]:
 
 
 def note_refusal(
-    sql: sqlite3.Connection, at_ms: int, lane_id: str, reason: Reason, key: bytes, detail: str
+    sql: sqlite3.Connection,
+    at_ms: int,
+    lane_id: str,
+    reason: Reason,
+    key: bytes,
+    detail: str,
+    *,
+    is_kept: bool = True,
 ) -> Refusal:
-    """Write a refusal to the diary within the caller's transaction; return it with its number."""
+    """Write a refusal to the diary within the caller's transaction; return it with its number.
+
+    One that is not kept has its number all the same, and no other will have it.
+    """
     number = sql.execute("INSERT INTO diary (entry) VALUES (x'')").lastrowid or 0
     refusal = Refusal(number, at_ms, lane_id, reason, key, detail)
+    if not is_kept:
+        sql.execute("DELETE FROM diary WHERE number = ?", (number,))
+        return refusal
     sql.execute("UPDATE diary SET entry = ? WHERE number = ?", (encode(refusal), number))
     return refusal
 

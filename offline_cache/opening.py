@@ -9,6 +9,8 @@ import sqlite3
 from importlib import resources
 from pathlib import Path
 
+from admission.answers import NoRoomError
+
 FILE_NAME = "box.db"
 LOCK_NAME = "lock"
 MADE_NAME = "box.made"
@@ -29,6 +31,10 @@ class StoreDamagedError(StoreError):
 
 class StoreMissingError(StoreError):
     """There was a database here, and it is gone."""
+
+
+class StoreFullError(StoreError, NoRoomError):
+    """The disk is full: nothing more can be recorded until there is room."""
 
 
 class NewerSchemaError(StoreError):

@@ -7,6 +7,7 @@ import sqlite3
 from offline_cache.database import Database
 from offline_cache.journal import read_confirmed
 from offline_cache.showings import forget_showings
+from offline_cache.space import Room
 
 LEDGER_KEPT_MS = 7 * 24 * 3600 * 1000
 USES_KEPT_S = 2 * 24 * 3600
@@ -15,15 +16,19 @@ DIARY_ROWS_KEPT = 500_000
 ROWS_AT_ONCE = 1_000
 
 
-async def prune(database: Database, now_ms: int) -> int:
-    """Forget some of what need not be kept; return how many rows, 0 when nothing is left to forget."""
-    return await database.write(lambda sql: _prune(sql, now_ms))
+async def prune(database: Database, now_ms: int, *, room: Room = Room.AMPLE) -> int:
+    """Forget some of what need not be kept; return how many rows, 0 when nothing is left to forget.
+
+    Where room is short the whole diary goes: its pages are the ledger's then.
+    """
+    diary_kept = DIARY_ROWS_KEPT if room is Room.AMPLE else 0
+    return await database.write(lambda sql: _prune(sql, now_ms, diary_kept))
 
 
-def _prune(sql: sqlite3.Connection, now_ms: int) -> int:
+def _prune(sql: sqlite3.Connection, now_ms: int, diary_kept: int) -> int:
     return (
         _prune_ledger(sql, now_ms)
-        + _prune_diary(sql)
+        + _prune_diary(sql, diary_kept)
         + _prune_uses(sql, now_ms)
         + forget_showings(sql, now_ms, ROWS_AT_ONCE)
     )
@@ -38,11 +43,11 @@ def _prune_ledger(sql: sqlite3.Connection, now_ms: int) -> int:
     ).rowcount
 
 
-def _prune_diary(sql: sqlite3.Connection) -> int:
+def _prune_diary(sql: sqlite3.Connection, rows_kept: int) -> int:
     return sql.execute(
         "DELETE FROM diary WHERE number IN (SELECT number FROM diary"
         " WHERE number <= (SELECT MAX(number) FROM diary) - ? ORDER BY number LIMIT ?)",
-        (DIARY_ROWS_KEPT, ROWS_AT_ONCE),
+        (rows_kept, ROWS_AT_ONCE),
     ).rowcount
 
 

@@ -10,16 +10,18 @@ from typing import Any
 from admission.answers import Answer, Decision, Spend
 from admission.codes import Credential, CreditCode, DocumentCode, Rejected, TicketCode
 from admission.events import Admitted, Closed, EpochOpened, Incident, Overridden, Resumed
-from admission.facts import Attempt, Exposure, Facts, ListInfo
+from admission.facts import Attempt, Direction, Exposure, Facts, ListInfo
 from admission.reasons import Reason
 from admission.tickets import Basis, Closing, History, Outcome, Risk, Use
 from offline_cache.capacity import capacity_facts, note_closing, note_use
 from offline_cache.database import Database
 from offline_cache.journal import append, get_state, note_refusal, set_state
 from offline_cache.lists import ListShelf
+from offline_cache.opening import StoreFullError
 from offline_cache.overlay import changes_as_of_s, is_withdrawn
 from offline_cache.rights import find_clearances, find_holders, find_product, find_subject, find_ticket
 from offline_cache.showings import note_showing, shown_before
+from offline_cache.space import Room
 
 _CLOSED_AS = "SELECT 1 FROM closings c WHERE c.admission_id = u.admission_id AND c.outcome"
 # What `admission.tickets.is_held` says, for sums over many uses.
@@ -34,8 +36,16 @@ class Store:
     """What the lanes know and write."""
 
     def __init__(
-        self, database: Database, lists: ListShelf, *, box_id: str, site_id: str, new_id: Callable[[], bytes]
+        self,
+        database: Database,
+        lists: ListShelf,
+        *,
+        box_id: str,
+        site_id: str,
+        new_id: Callable[[], bytes],
+        room: Callable[[], Room] = lambda: Room.AMPLE,
     ) -> None:
+        self._room = room
         self._database = database
         self._lists = lists
         self._box_id = box_id
@@ -47,7 +57,12 @@ class Store:
         return await self._database.write(lambda sql: self._open_epoch(sql, epoch, at_ms))
 
     async def answer(self, attempt: Attempt, judge: Callable[[Facts], Decision]) -> Answer:
-        """Return the recorded answer to `attempt`: facts, decision and record are one committed transaction."""
+        """Return the recorded answer to `attempt`: facts, decision and record are one committed transaction.
+
+        StoreFullError when there is no room for it; whoever goes out is let out for as long as it can be recorded.
+        """
+        if self._room() is Room.NONE and attempt.lane.direction is Direction.ENTRY:
+            raise StoreFullError("what room is left is for those who are let in already")
         return await self._database.write(lambda sql: self._answer(sql, attempt, judge))
 
     async def facts(self, attempt: Attempt) -> Facts:
@@ -86,7 +101,13 @@ class Store:
         if decision.spend is not None:
             return self._record_use(sql, attempt, decision, decision.spend)
         refusal = note_refusal(
-            sql, attempt.at_ms, attempt.lane_id, decision.reason, _key(attempt), decision.detail
+            sql,
+            attempt.at_ms,
+            attempt.lane_id,
+            decision.reason,
+            _key(attempt),
+            decision.detail,
+            is_kept=self._room() is Room.AMPLE,
         )
         return Answer(decision, f"{self._box_id}-D{refusal.number}")
 

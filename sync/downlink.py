@@ -50,7 +50,9 @@ class Downlink:
         site_id: str,
         find_key: KeyFinder,
         random: Callable[[], float],
+        has_room_for: Callable[[int], bool] = lambda _: True,
     ) -> None:
+        self._has_room_for = has_room_for
         self._shelf = shelf
         self._fetch = fetch
         self._site_id = site_id
@@ -106,11 +108,15 @@ class Downlink:
         if manifest is None or manifest.version <= self._shelf.version:
             self._failure = ""
             return True
+        if not self._has_room_for(manifest.size_bytes):
+            size_mb = manifest.size_bytes // 1_000_000
+            self._failure = f"list {manifest.version} could not be taken in: no room for its {size_mb} MB"
+            return False
         part = self._shelf.new_part(f"{manifest.version}-{manifest.sha256.hex()}")
         try:
             await self._fetch(manifest.path, part, manifest.size_bytes, list_etag(manifest.sha256))
             await self._shelf.install(part, manifest.version, manifest.sha256)
-        except (FetchError, ValueError) as error:
+        except (FetchError, ValueError, OSError) as error:
             self._failure = f"list {manifest.version} could not be taken in: {error}"
             return False
         self._failure = ""

@@ -35,6 +35,7 @@ export const REASONS = {
   CREDIT_OFFLINE_LIMIT: ["授信脱机限额", "credit floor limit"],
   LANE_NOT_READY: ["通道未就绪", "lane not ready"],
   STORE_BROKEN: ["存储故障", "store broken"],
+  STORE_FULL: ["磁盘已满", "disk full"],
   ALREADY_USED: ["已使用", "already used"],
   CLEARANCE: ["待查验", "to be checked"],
   NOT_CLEARED: ["未予放行", "not cleared"],

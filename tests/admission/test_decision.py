@@ -625,7 +625,7 @@ def test_the_tables_reach_every_reason_that_a_credential_can_get() -> None:
     reached = {case.reason for cases in (LISTED, UNLISTED, FREE, CREDIT, INTERRUPTED) for case in cases}
     elsewhere = {Reason.NOT_A_TICKET, Reason.MALFORMED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}
     elsewhere |= {Reason.CAPACITY_REACHED, Reason.RESERVED_ONLY, Reason.UNLISTED_CODE, *OF_TERMS}
-    elsewhere |= {Reason.LANE_NOT_READY, Reason.STORE_BROKEN, Reason.OVERRIDDEN}
+    elsewhere |= {Reason.LANE_NOT_READY, Reason.STORE_BROKEN, Reason.STORE_FULL, Reason.OVERRIDDEN}
     elsewhere |= {Reason.OTHER_LANE, Reason.CREDIT_SUSPENDED}  # test_benefits.py
     elsewhere.add(Reason.MISTYPED)  # test_short_codes.py
     elsewhere |= {Reason.STATUTORY_FREE, Reason.FEWER_LEFT}  # test_by_document.py, test_persons.py

@@ -40,6 +40,7 @@ from tests.admission.makers import (
 NEVER = {
     Reason.LANE_NOT_READY,
     Reason.STORE_BROKEN,
+    Reason.STORE_FULL,
     Reason.CAPACITY_REACHED,
     Reason.BAD_SIGNATURE,
 }

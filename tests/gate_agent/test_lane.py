@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from admission.answers import Answer, Decision
+from admission.answers import Answer, Decision, NoRoomError
 from admission.events import Resumed
 from admission.facts import Attempt, Facts
 from admission.passage import Signal, State
@@ -409,3 +409,49 @@ async def test_wait_is_measured_from_the_frame(gate: Gate) -> None:
     await admitted(post)
     assert post.lane.tally.wait_ms(0.5) == 40.0
     assert post.lane.tally.wait_ms(0.99) == 40.0
+
+
+class FullStore:
+    """A memory that finds no room for as long as it is told so."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._store = gate.box.store
+        self.is_full = True
+
+    async def answer(self, attempt: Attempt, judge: Callable[[Facts], Decision]) -> Answer:
+        self._look()
+        return await self._store.answer(attempt, judge)
+
+    async def close_admission(self, admission_id: bytes, outcome: Outcome, at_ms: int) -> None:
+        self._look()
+        await self._store.close_admission(admission_id, outcome, at_ms)
+
+    async def record_incident(self, lane_id: str, what: Outcome, at_ms: int) -> None:
+        self._look()
+        await self._store.record_incident(lane_id, what, at_ms)
+
+    def _look(self) -> None:
+        if self.is_full:
+            raise NoRoomError
+
+
+async def test_with_no_room_to_record_visitors_are_referred_and_the_lane_lives_on(gate: Gate) -> None:
+    """Nothing opens, what happened is in the log, and with room again the next visitor is let in."""
+    store = FullStore(gate)
+    post = gate.add_lane(store=store)
+    await post.becomes(State.CLOSED)
+    answer = await post.present(ticket_code())
+    assert (answer.decision.reason, answer.record, post.turnstile.openings) == (Reason.STORE_FULL, "", [])
+    assert post.shown == [Reason.STORE_FULL]
+    store.is_full = False
+    admission_id = await admitted(post)
+    store.is_full = True
+    post.turnstile.walk_through()
+    post.turnstile.report(Signal.FORCED)
+    await post.becomes(State.FORCED)
+    post.turnstile.close()
+    await post.becomes(State.CLOSED)
+    assert not post.watching.done()
+    store.is_full = False
+    await admitted(post, ticket_code(1))
+    assert await gate.outcomes(admission_id) == []

@@ -84,7 +84,7 @@ async def opened_handheld(folder: Path) -> AsyncIterator[Handheld]:
             session="5e55",
             posts={"lane-1": Post(barrier.lane, None), "H1": Post(lane, None, attendant)},
             list_info=lambda: info,
-            list_problem=lambda: "",
+            own_problems=list,
             link_is_up=lambda: True,
             link_problems=list,
             backlog=gate.box.outbox.backlog,

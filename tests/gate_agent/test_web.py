@@ -91,7 +91,7 @@ async def opened_site(
             session="5e55",
             posts=posts,
             list_info=lambda: info[0],
-            list_problem=lambda: "",
+            own_problems=list,
             link_is_up=lambda: True,
             link_problems=lambda: problems,
             backlog=gate.box.outbox.backlog,

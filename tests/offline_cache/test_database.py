@@ -20,6 +20,7 @@ from offline_cache.opening import (
     StateFolderInUseError,
     StoreDamagedError,
     StoreError,
+    StoreFullError,
     StoreMissingError,
 )
 from tests.admission.makers import NOW_MS, TICKET_CODE
@@ -149,7 +150,7 @@ async def test_a_full_disk_fails_what_does_not_fit_and_keeps_the_rest(database: 
     pages = await pragma(database, "page_count")
     await pragma(database, f"max_page_count = {pages + 1}")
     big = "INSERT INTO state VALUES ('big', zeroblob(1000000))"
-    with pytest.raises(sqlite3.OperationalError, match="full"):
+    with pytest.raises(StoreFullError, match="full"):
         await database.write(lambda sql: sql.execute(big))
     await pragma(database, "max_page_count = 100000")
     await database.write(keep("now"))
