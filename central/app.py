@@ -18,8 +18,10 @@ from central.capacity import Allotting
 from central.catalogue import put_in
 from central.clock import wall_clock_ms
 from central.intake import Folding, Intake
+from central.payments.collecting import Collecting
+from central.payments.mock import MockProvider
 from central.publishing import Publisher
-from central.settings import HttpTable, Loaded, Profile
+from central.settings import HttpTable, Loaded, Profile, Provider
 from central.store import Store, open_store
 from central.web.centre import Centre
 from central.web.server import make_app
@@ -68,7 +70,19 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         announcer.wake()
         allotting.link_is_up()
 
-    folding = Folding(store, loaded.policy, publisher.uses_folded, lambda: intake.is_idle)
+    def settled(is_right: bool) -> None:
+        publisher.uses_folded()
+        if is_right:
+            rights_changed()
+
+    collecting = _collecting(loaded, store, settled)
+
+    def uses_folded() -> None:
+        publisher.uses_folded()
+        if collecting is not None:
+            collecting.wake()
+
+    folding = Folding(store, loaded.policy, uses_folded, lambda: intake.is_idle)
     intake = Intake(store, wall_clock_ms, publish, folding.rows_stored)
     link = MqttLink(
         settings.broker,
@@ -86,15 +100,27 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         clock=wall_clock_ms,
         new_short_code=lambda: short_code(secrets.randbelow(SHORT_CODES)),
         rights_changed=rights_changed,
+        payments_changed=uses_folded,
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(publisher.run())
         tasks.create_task(announcer.run())
         tasks.create_task(allotting.run())
         tasks.create_task(folding.run())
+        if collecting is not None:
+            tasks.create_task(collecting.run())
         tasks.create_task(intake.run())
         tasks.create_task(link.run())
         tasks.create_task(_serve_http(make_app(centre, settings.http), settings.http, on_ready))
+
+
+def _collecting(loaded: Loaded, store: Store, on_settled: Callable[[bool], None]) -> Collecting | None:
+    """Return who asks for what is owed; None where nobody is set up to be asked."""
+    table = loaded.settings.payments
+    if table.provider is Provider.NONE:
+        return None
+    provider = MockProvider(loaded.store.with_suffix(".mock-payments.db"))
+    return Collecting(store, loaded.policy, provider, table.retry_after_h, wall_clock_ms, on_settled)
 
 
 async def _serve_http(app: web.Application, http: HttpTable, on_ready: Callable[[str, int], None]) -> None:

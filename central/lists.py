@@ -21,6 +21,7 @@ from admission.terms import read_terms
 from admission.ticket_terms import counter_names
 from admission.tickets import Basis
 from central.counting import HELD, held_by
+from central.payments.book import SETTLED, entered
 from central.rights import current_revision
 from central.schema import (
     clearances,
@@ -29,6 +30,7 @@ from central.schema import (
     documents,
     fold_positions,
     memberships,
+    payments,
     products,
     tickets,
     uses,
@@ -83,7 +85,10 @@ CREATE TABLE withdrawn_keys (key_id BLOB PRIMARY KEY, revision INTEGER NOT NULL)
 
 @dataclass(frozen=True, slots=True)
 class BuiltList:
-    """What a list's file is and holds: the rights up to `revision`, the uses of `folded` ledger entries."""
+    """What a list's file is and holds.
+
+    The rights up to `revision`, and what `folded` entries count, of the boxes' ledgers and of the book of payments.
+    """
 
     sha256: bytes
     size_bytes: int
@@ -138,7 +143,7 @@ def _fill(connection: Connection, target: sqlite3.Connection, policy: Policy, me
     if policy.clearances:
         _insert(target, "clearances", 4, _clearances(connection, meta["as_of_s"]))
     target.execute("COMMIT")
-    return sum(seq_no for _, seq_no in watermarks)
+    return int(sum(seq_no for _, seq_no in watermarks)) + entered(connection)
 
 
 def _insert(target: sqlite3.Connection, table: str, width: int, rows: Iterator[tuple[Any, ...]]) -> None:
@@ -208,17 +213,25 @@ def _free_visits(connection: Connection) -> Iterator[tuple[Any, ...]]:
 
 
 def _credit_lines(connection: Connection) -> Iterator[tuple[Any, ...]]:
+    """Yield the lines; outstanding is what was used on each and is not settled."""
     held = held_by(Basis.CREDIT_LINE, uses.c.key).subquery()
+    settled = (
+        select(payments.c.key, func.sum(payments.c.fare_fen).label("fare_fen"))
+        .where(payments.c.order_id == "", payments.c.state.in_(SETTLED))
+        .group_by(payments.c.key)
+        .subquery()
+    )
     query = (
         select(
             credit_lines.c.key,
             credit_lines.c.limit_fen,
             credit_lines.c.per_visit_fen,
-            func.coalesce(held.c.fare_fen, 0),
+            func.coalesce(held.c.fare_fen, 0) - func.coalesce(settled.c.fare_fen, 0),
             credit_lines.c.until_s,
             credit_lines.c.revision,
         )
         .join_from(credit_lines, held, credit_lines.c.key == held.c.key, isouter=True)
+        .outerjoin(settled, credit_lines.c.key == settled.c.key)
         .order_by(credit_lines.c.key)
     )
     return _rows(connection, query)

@@ -18,6 +18,7 @@ from admission.policy import Policy
 from central.clock import Clock
 from central.lists import BuiltList, build_list
 from central.pace import ListPace, Pending
+from central.payments.book import entered
 from central.rights import current_revision
 from central.schema import boxes, fold_positions, lists
 from central.store import Store
@@ -183,7 +184,8 @@ def _manifest(row: Row[Any]) -> ListManifest:
 
 
 def _folded(connection: Connection) -> int:
-    return int(connection.scalar(select(func.coalesce(func.sum(fold_positions.c.seq_no), 0))) or 0)
+    seq_nos = connection.scalar(select(func.coalesce(func.sum(fold_positions.c.seq_no), 0)))
+    return int(seq_nos or 0) + entered(connection)
 
 
 def _start(connection: Connection, site_id: str, now_ms: int) -> Start:

@@ -27,6 +27,7 @@ from admission.terms import read_terms
 from admission.tickets import Basis, Outcome
 from central.entries import entry_at
 from central.judging import FoldedUse, Right, conflicts_of, is_charged
+from central.payments.book import settled_fen
 from central.schema import (
     boxes,
     charges,
@@ -203,6 +204,10 @@ def _rights_of(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, Rig
     ordered = select(credit_orders).where(credit_orders.c.key.in_(keys))
     for row in connection.execute(ordered):
         orders[row.key][row.order_id] = row.quantity
+    settled = settled_fen(connection, list(limits))
     return found | {
-        key: Right(limit_fen=limits.get(key), orders=orders.get(key, {})) for key in {*limits, *orders}
+        key: Right(
+            limit_fen=limits[key] + settled.get(key, 0) if key in limits else None, orders=orders.get(key, {})
+        )
+        for key in {*limits, *orders}
     }

@@ -353,6 +353,43 @@ charges = Table(
     Column("fare_fen", BigInteger, nullable=False),
 )
 
+# Not folded: what was asked of the payment provider, and what it answered.
+
+payments = Table(
+    "payments",
+    metadata,
+    Column("admission_id", Bytes, primary_key=True, comment="of the passage that is paid for"),
+    Column("key", Bytes(16), nullable=False),
+    Column("order_id", String(64), nullable=False, comment="empty: on the credit line"),
+    Column("fare_fen", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_try_s", BigInteger, nullable=False),
+    Column("reference", Text, nullable=False, comment="the provider's number of it"),
+    Index("payments_state", "state", "next_try_s"),
+    Index("payments_key", "key"),
+)
+
+payment_entries = Table(
+    "payment_entries",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at_s", BigInteger, nullable=False),
+    Column("admission_id", Bytes, nullable=False, index=True),
+    Column("what", String(16), nullable=False),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("said", Text, nullable=False),
+    comment="Rows are added, and never changed.",
+)
+
+suspensions = Table(
+    "suspensions",
+    metadata,
+    Column("key", Bytes(16), primary_key=True),
+    Column("per_visit_fen", BigInteger, nullable=False, comment="what the credit line gave before"),
+    Column("since_s", BigInteger, nullable=False),
+)
+
 taken_shares = Table(
     "taken_shares",
     metadata,

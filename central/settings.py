@@ -48,6 +48,25 @@ class HttpTable(msgspec.Struct, frozen=True, kw_only=True):
             return self.host == "localhost"
 
 
+Hours = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Provider(StrEnum):
+    """Who moves money."""
+
+    NONE = "none"
+    MOCK = "mock"
+
+
+class PaymentsTable(msgspec.Struct, frozen=True, kw_only=True):
+    """How what is owed is asked for."""
+
+    provider: Provider = Provider.NONE
+    """`mock` keeps made-up books in a file of its own, for trying out; real ones are adapters still to be written."""
+    retry_after_h: Annotated[tuple[Hours, ...], msgspec.Meta(min_length=1)] = (1, 6, 24, 48)
+    """How long to wait after each time that a payment is declined; declined once more, it is in default."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings; paths are relative to the settings file."""
 
@@ -63,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     broker: Broker
     http: HttpTable = HttpTable()
     list_pace: ListPace = ListPace()
+    payments: PaymentsTable = PaymentsTable()
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,3 +27,4 @@ class Centre:
     clock: Clock
     new_short_code: Callable[[], str]
     rights_changed: Callable[[], None]
+    payments_changed: Callable[[], None] = lambda: None

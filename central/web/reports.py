@@ -50,12 +50,12 @@ class ReportRoutes:
         return json_response({"refusals": rows})
 
     async def _conflicts(self, request: web.Request) -> web.Response:
-        limit = _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
+        limit = query_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
         rows = await self._centre.store.read(lambda connection: conflict_rows(connection, limit))
         return json_response({"conflicts": rows})
 
     async def _overrides(self, request: web.Request) -> web.Response:
-        limit = _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
+        limit = query_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
         staff_id = request.query.get("staff")
         rows = await self._centre.store.read(lambda connection: override_rows(connection, staff_id, limit))
         return json_response({"overrides": rows})
@@ -72,11 +72,12 @@ def _wanted(request: web.Request) -> Wanted:
     if text is not None and not _KEY.fullmatch(text):
         raise ApiError(422, "invalid_request", "a key has 32 hex digits", "key")
     key = None if text is None else bytes.fromhex(text)
-    since_ms = _number(request, "since", 0, 1 << 60)
-    return Wanted(key, since_ms, _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT))
+    since_ms = query_number(request, "since", 0, 1 << 60)
+    return Wanted(key, since_ms, query_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT))
 
 
-def _number(request: web.Request, name: str, default: int, most: int) -> int:
+def query_number(request: web.Request, name: str, default: int, most: int) -> int:
+    """Return a number of the query, or its default; ApiError when it is none or more than `most`."""
     text = request.query.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
         raise ApiError(422, "invalid_request", f"a whole number up to {most}", name)

@@ -12,6 +12,7 @@ from central.web.files import FileRoutes
 from central.web.imports import ImportRoutes
 from central.web.keys import KeyRoutes
 from central.web.lists import ListRoutes
+from central.web.payments import PaymentRoutes
 from central.web.phone import PhoneRoutes
 from central.web.reports import ReportRoutes
 from central.web.tickets import TicketRoutes
@@ -20,10 +21,22 @@ MAX_BODY_BYTES = 64 << 20
 """Half a million tickets as CSV fit."""
 
 
+_KINDS = (
+    TicketRoutes,
+    KeyRoutes,
+    ImportRoutes,
+    ReportRoutes,
+    ListRoutes,
+    FileRoutes,
+    PhoneRoutes,
+    PaymentRoutes,
+)
+
+
 def make_app(centre: Centre, http: HttpTable) -> web.Application:
     """Return the application that serves `centre`."""
     middlewares = (errors_middleware, auth_middleware(http))
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
-    for kind in (TicketRoutes, KeyRoutes, ImportRoutes, ReportRoutes, ListRoutes, FileRoutes, PhoneRoutes):
+    for kind in _KINDS:
         app.add_routes(kind(centre).routes())
     return app

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from admission.keys import public_key_text, read_public_key
-from admission.tickets import Outcome
+from admission.tickets import Basis, Outcome
 from central.keys import create_keys
 from sync.protocol import (
     ListManifest,
@@ -79,6 +79,8 @@ port = {broker.port}
 client_id = "centre"
 [http]
 port = 0
+[payments]
+provider = "mock"
 """)
     scene = Scene(broker, Centre(settings), Box(), public_key_text(keys.lists.public))
     broker.start()
@@ -102,6 +104,19 @@ def test_sold_ticket_reaches_the_list(scene: Scene) -> None:
         newer = scene.manifest(ear, above=first.version)
         data = scene.centre.fetch(newer.path)
         assert hashlib.sha256(data).digest() == newer.sha256
+
+
+def test_a_passage_on_credit_is_paid_for(scene: Scene) -> None:
+    """From the box's ledger to the provider's number, with nobody's hand on it."""
+    key, box = b"k" * 16, scene.box
+    box.append(admitted(1, key, Basis.CREDIT_LINE, fare_fen=5000))
+    box.append(closed(1, Outcome.PASSED))
+    with listening(scene.broker.port, box.topics.receipt) as ear:
+        ear.say(box.topics.up(Stream.LEDGER), box.batch())
+        scene.receipt(ear, 2)
+    paid = until(lambda: scene.centre.get("/v1/payments?state=paid")["payments"])
+    assert [(row["key"], row["fare_fen"]) for row in paid] == [(key.hex(), 5000)]
+    assert paid[0]["reference"].startswith("mock-charge:line:")
 
 
 def test_ledger_is_receipted_folded_and_shown(scene: Scene) -> None:
