@@ -58,8 +58,10 @@ class TicketStatus(StrEnum):
 
 def read_status(word: str) -> TicketStatus:
     """Return the status; a word of a later release is BLOCKED, for staff to look up, not an error at the gate."""
-    known = {status.value: status for status in TicketStatus}
-    return known.get(word, TicketStatus.BLOCKED)
+    return _STATUSES.get(word, TicketStatus.BLOCKED)
+
+
+_STATUSES = {status.value: status for status in TicketStatus}
 
 
 @dataclass(frozen=True, slots=True)

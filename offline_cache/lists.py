@@ -64,6 +64,8 @@ class ListFile:
         self._has_credit_orders = self._has("credit_orders")
         self.policy_document = self._policy() if self._has("policy") else ""
         self.watermarks: dict[str, int] = dict(self._sql.execute("SELECT box_id, seq_no FROM watermarks"))
+        rows = self._sql.execute("SELECT code, name_zh, name_en, site_ids, terms FROM products")
+        self._products = {row[0]: row for row in rows}  # read into terms when one is asked for: that may fail
 
     def ticket(self, key: bytes) -> Ticket | None:
         """Return the ticket under `key`, or None."""
@@ -74,17 +76,21 @@ class ListFile:
         ).fetchone()
         if row is None:
             return None
-        counters = self._sql.execute(
-            "SELECT counter, used FROM ticket_counters WHERE key = ?", (key,)
-        ).fetchall()
         status, product, quantity, refunded, used, from_s, until_s = row
-        return Ticket(read_status(status), product, quantity, refunded, used, from_s, until_s, dict(counters))
+        counters = self._counters(key) if self._counts(product) else {}
+        return Ticket(read_status(status), product, quantity, refunded, used, from_s, until_s, counters)
+
+    def _counters(self, key: bytes) -> dict[str, int]:
+        return dict(self._sql.execute("SELECT counter, used FROM ticket_counters WHERE key = ?", (key,)))
+
+    def _counts(self, code: str) -> bool:
+        """Return whether entries of the product are counted beside the total; of an unknown one they may be."""
+        product = self.product(code)
+        return product is None or product.terms.counters
 
     def product(self, code: str) -> Product | None:
         """Return the product, or None."""
-        row = self._sql.execute(
-            "SELECT code, name_zh, name_en, site_ids, terms FROM products WHERE code = ?", (code,)
-        ).fetchone()
+        row = self._products.get(code)
         return product_of(row) if row else None
 
     def subject(self, key: bytes) -> SubjectRights:
