@@ -33,11 +33,11 @@ class Room(IntEnum):
 class Marks:
     """With less than `short_bytes` free the diary gives way; with less than `last_bytes` the reserve, then the rest.
 
-    An hour of four lanes at forty visitors a minute takes some 20 MiB.
+    An hour of four lanes at forty visitors a minute takes some 14 MiB.
     """
 
     short_bytes: int = 256 * _MIB
-    reserve_bytes: int = 64 * _MIB
+    reserve_bytes: int = 32 * _MIB
     last_bytes: int = 8 * _MIB
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sqlite3
@@ -12,17 +11,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from admission.events import Closed, LedgerEvent, decode_entry
 from admission.tickets import Outcome
 from demo.processes import python
 from offline_cache.opening import FILE_NAME
+from offline_cache.space import RESERVE_NAME, free_bytes
 from simulator.proxy import Proxy
 from tests.faults.box import Box, running, ticket_code
 from tests.support.gatehouse import Gatehouse
-from tests.support.waiting import until
+from tests.support.waiting import until, until_asked
 
 pytestmark = pytest.mark.e2e
 
@@ -109,47 +108,56 @@ async def test_killed_box_resumes_the_same_admission(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
+    """A disk of its own that holds the box's memory, its reserve, and little more."""
     if os.geteuid() != 0:
         pytest.skip("a small disk can only be mounted by root")
     folder = tmp_path / "small"
     folder.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(folder)]
     mounted = subprocess.run(mounting, capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
         pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(folder: Path) -> Path:
     """Leave no room on a disk; return the file that takes it."""
     filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(512)):
-                pass
-        except OSError:
-            return filler
-    raise AssertionError("the disk has no end")
+    had = filler.stat().st_size if filler.exists() else 0
+    with filler.open("ab") as file:
+        if (free := free_bytes(folder)) > 0:
+            os.posix_fallocate(file.fileno(), had, free)
+    return filler
 
 
 async def test_full_disk_never_opens(tmp_path: Path, small_disk: Path, house: Gatehouse) -> None:
-    """With no room to record, the display says so and the process ends with the barrier shut; with room it opens."""
+    """On the reserve visitors go in; with that gone the display says so, and the barrier stays shut meanwhile."""
     box = Box(tmp_path, controller_port=house.port, state_dir=str(small_disk / "state"))
+    reserve = small_disk / "state" / RESERVE_NAME
     async with running(box):
         await box.barrier_becomes("CLOSED")
-        filler = fill(small_disk)
-        with contextlib.suppress(aiohttp.ClientError):  # the process may be gone before it has answered
-            status, _ = await box.scan(ticket_code(1))
-            assert status == 500
-        await until(lambda: bool(house.facts("verdict")), "the display")
-        assert await box.ends() == 1
-        assert [fact["reason"] for fact in house.facts("verdict")] == ["STORE_BROKEN"]
-        assert house.facts("released") == []
-        filler.unlink()
-        await box.start()
-        await box.barrier_becomes("CLOSED")
+        assert reserve.exists()
+        fill(small_disk)
+        await until(lambda: not reserve.exists(), "the reserve to be given up")
         assert (await box.scan(ticket_code(1)))[1]["verdict"] == "ADMIT"
         await until(lambda: len(house.facts("released")) == 1, "the release")
+        await box.barrier_becomes("CLOSED")
+        filler = fill(small_disk)
+
+        async def is_referred() -> bool:
+            return bool((await box.scan(ticket_code(1)))[1].get("reason") == "STORE_FULL")
+
+        await until_asked(is_referred, "the referral")
+        status, answer = await box.scan(ticket_code(2))
+        assert (status, answer["reason"], answer["admission_id"]) == (200, "STORE_FULL", None)
+        assert len(house.facts("released")) == 1
+        filler.unlink()
+
+        async def is_let_in() -> bool:
+            return bool((await box.scan(ticket_code(2)))[1].get("verdict") == "ADMIT")
+
+        await until_asked(is_let_in, "an admission")
+        await until(lambda: len(house.facts("released")) == 2, "the release")
+        await until(reserve.exists, "the reserve to be taken again")
         assert await box.stop() == 0
