@@ -15,7 +15,7 @@ BENCHES := $(addprefix bench-,$(filter-out _%,$(basename $(notdir $(wildcard ben
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-test run smoke holiday test coverage mutation frames fuzz check bench lock install clean $(BENCHES)
+.PHONY: help setup setup-test run smoke holiday test coverage mutation frames faults fuzz check bench lock install clean $(BENCHES)
 
 ## help        list these commands
 help:
@@ -57,6 +57,11 @@ mutation: setup-test
 ## frames      show the reader FRAMES=3000 mixed, empty and hostile pictures; a campaign is FRAMES=1000000
 frames: setup-test
 	@$(PYTHON) -m tests.scanner.campaign --frames $(or $(FRAMES),3000)
+
+## faults      kill agent, broker and centre while visitors come: AGENT_KILLS=5 BROKER_KILLS=5 CENTRE_KILLS=5
+faults: setup-test
+	@$(PYTHON) -m tests.faults.campaign --agent-kills $(or $(AGENT_KILLS),5) \
+		--broker-kills $(or $(BROKER_KILLS),5) --centre-kills $(or $(CENTRE_KILLS),5)
 
 ## fuzz        fuzz everything between frame and credential for MINUTES=1
 fuzz: setup-test

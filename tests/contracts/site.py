@@ -281,7 +281,7 @@ def running_site(folder: Path) -> Iterator[Site]:
     broker.start()
     try:
         with listening(broker.port, "sg1/#") as ear:
-            _write_centre_settings(folder, broker.port)
+            write_centre_settings(folder, broker.port)
             centre.start()
             (folder / "box").mkdir()
             lanes = _lanes(folder / "pictures")
@@ -301,7 +301,8 @@ def running_site(folder: Path) -> Iterator[Site]:
         broker.kill()
 
 
-def _write_centre_settings(folder: Path, broker_port: int) -> None:
+def write_centre_settings(folder: Path, broker_port: int, http_port: int = 0) -> None:
+    """Write the centre's settings into the folder where everything of it is."""
     (folder / "centre.toml").write_text(
         f"""
 profile = "demo"
@@ -314,7 +315,7 @@ host = "127.0.0.1"
 port = {broker_port}
 client_id = "centre"
 [http]
-port = 0
+port = {http_port}
 token = "{TOKEN}"
 list_token = "{LIST_TOKEN}"
 [list_pace]
