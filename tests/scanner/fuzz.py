@@ -22,21 +22,40 @@ import numpy as np
 import segno
 
 from admission import base45
-from admission.codes import PREFIX, ExternalCode, Rejected, issue_credit_code, issue_ticket_code, parse
+from admission.codes import (
+    PREFIX,
+    ExternalCode,
+    Rejected,
+    TicketCode,
+    issue_credit_code,
+    issue_ticket_code,
+    parse,
+    same_showing,
+    show,
+)
 from admission.envelope import Context, seal
+from admission.holders import Showing, prove
 from scanner.decoder import STAGES, CascadeDecoder
 from scanner.presentation import Presentation
 from scanner.sighting import Point, Sighting
 from tests.admission.makers import BOOK, CREDIT_ISSUER, TICKET_ISSUER, VALIDITY
+from tests.admission.test_holders import HOLDER, PHONE
 
 TICKET = issue_ticket_code(bytes(range(12)), "DAY1", VALIDITY, TICKET_ISSUER).encode()
 CREDIT = issue_credit_code("subject-1", VALIDITY, CREDIT_ISSUER).encode()
-SEEDS = (TICKET, CREDIT, b"OTA0123456789", b"AB-123456", b"https://example.org/?q=SG1:1", b"")
+SHOWN_S = 1_777_608_000
+LIVE = show(
+    issue_ticket_code(bytes(range(12)), "DAY1", VALIDITY, TICKET_ISSUER, HOLDER),
+    lambda envelope: prove(envelope, SHOWN_S, PHONE),
+).encode()
+SHOWINGS = (None, Showing(HOLDER), Showing(HOLDER, SHOWN_S))
+SEEDS = (TICKET, CREDIT, LIVE, b"OTA0123456789", b"AB-123456", b"https://example.org/?q=SG1:1", b"")
 CREDENTIALS = {parse(code, BOOK) for code in (TICKET, CREDIT)}
 CLAIM_KEYS: tuple[Any, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 9, -1, 0, 2**64, "sub", b"", None)
 CLAIMS: tuple[Any, ...] = (
     0, -1, 1, 2**31, 2**53, 2**63, 2**64, -(2**64), 1.5, float("nan"), float("inf"), "", "DAY1", "\x00", "😀" * 50,
-    b"", bytes(12), bytes(255), None, True, [], [[[]]], {}, {1: {}}, cbor2.CBORTag(1, 0), cbor2.undefined,
+    b"", bytes(12), bytes(33), bytes(255), None, True, [], [[[]]], {}, {1: {}}, {-1: HOLDER},
+    {-1: bytes(33)}, cbor2.CBORTag(1, 0), cbor2.undefined,
 )  # fmt: skip
 
 
@@ -71,6 +90,8 @@ def fuzz_code(chance: random.Random) -> None:
     parsed = parse(code, BOOK)
     if not isinstance(parsed, Rejected | ExternalCode) and parsed not in CREDENTIALS:
         raise FindingError(f"an altered code became {parsed}: {code.hex()}")
+    if isinstance(parsed, TicketCode) and parsed.showing not in SHOWINGS:
+        raise FindingError(f"an altered proof became {parsed.showing}: {code.hex()}")
 
 
 def fuzz_claims(chance: random.Random) -> None:
@@ -105,7 +126,7 @@ class FuzzedView:
     """One camera's view that goes on from case to case, with jumps of time and impossible corners."""
 
     def __init__(self) -> None:
-        self._presentation = Presentation()
+        self._presentation = Presentation(same=same_showing)
         self._at_ns = 0
 
     def __call__(self, chance: random.Random) -> None:
