@@ -44,7 +44,13 @@ def decide(credential: Credential, facts: Facts, policy: Policy, now_ms: int) ->
         return Decision(Reason.RESUMED, resumed=resumed)
     picture = unless_live(credential, facts, policy, now_ms)
     right = picture or decide_right(credential, facts, policy, now_ms)
+    if right.reason in _ENDS_WITH_TIME and not facts.is_time_sure:
+        return Decision(Reason.CLOCK_UNSURE, detail=f"{right.reason}: {right.detail}".rstrip(": "))
     return unless_obstructed(right, facts, policy, now_ms)
+
+
+_ENDS_WITH_TIME = (Reason.TOO_EARLY, Reason.NOT_NOW, Reason.NOT_TODAY, Reason.DAY_LIMIT)
+"""Refusals that may be over already when it is later than the box knows."""
 
 
 def _interrupted_use(facts: Facts, policy: Policy, now_ms: int) -> Use | None:

@@ -82,6 +82,7 @@ class Facts:
     how many want to come in on it at once. `clearances` are what was found about the visitor, where the policy asks.
     `shown_before` is when the holder of a code that is bound to a phone last showed it here. `merchant` is what is
     known of the merchant whose voucher it is. `is_follower` says that somebody of the group went in a moment before.
+    `is_time_sure`: otherwise it may be later than what is decided by.
     """
 
     site_id: str
@@ -104,6 +105,7 @@ class Facts:
     shown_before: ShownBefore | None = None
     merchant: SubjectRights | None = None
     is_follower: bool = False
+    is_time_sure: bool = True
 
     def behind(self, key: bytes) -> Facts:
         """Return the facts of the right `key`: of one of the tickets held, or these."""
@@ -118,7 +120,8 @@ class Attempt:
     """A credential presented at a lane at `at_ms` (UTC), on the local day that began at `day_start_ms`.
 
     `persons` is how many want to come in on it at once. Clearances are looked up when `asks_clearance` says so.
-    `monotonic_ms` is the same moment by the box's clock that nobody sets. `is_follower`: see `Facts`.
+    `monotonic_ms` is the same moment by the box's clock that nobody sets. `is_follower` and `is_time_sure`: see
+    `Facts`.
     """
 
     credential: Credential | Rejected
@@ -131,3 +134,4 @@ class Attempt:
     asks_clearance: bool = False
     monotonic_ms: int = 0
     is_follower: bool = False
+    is_time_sure: bool = True

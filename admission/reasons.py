@@ -50,6 +50,7 @@ class Reason(StrEnum):
     CREDIT_OFFLINE_LIMIT = "CREDIT_OFFLINE_LIMIT"
     LATE = "LATE"
     NOT_LIVE = "NOT_LIVE"
+    CLOCK_UNSURE = "CLOCK_UNSURE"
     PROOF_NEEDED = "PROOF_NEEDED"
     CLEARANCE = "CLEARANCE"
     RULE_UNREADABLE = "RULE_UNREADABLE"
@@ -268,6 +269,14 @@ WORDINGS: dict[Reason, Wording] = {
         "Please take your phone away and show its live code again",
         "不是手机实时票码（截图、打印件，或手机时间有误）；请在手机票面重新出示，仍不行再核对",
         "Not live: a picture, a print, or a phone whose clock is off; show it again from the phone, then look it up",
+        Role.STEWARD,
+    ),
+    Reason.CLOCK_UNSURE: Wording(
+        Verdict.REFER,
+        "请稍候，工作人员为您核验",
+        "One moment please, a member of staff will check it",
+        "本机时间未确认，票似未到时间；请主管在手持机上校时，或核对票面时间后放行",
+        "The box is not sure of the time and the ticket seems too early; have the clock set, or read the time on it",
         Role.STEWARD,
     ),
     Reason.PROOF_NEEDED: Wording(

@@ -34,7 +34,7 @@ from config.settings import (
     list_keys,
     neighbour_keys,
 )
-from gate_agent.clock import SystemClock
+from gate_agent.clock import SystemClock, TrustedClock
 from gate_agent.health import BoxView, CameraStatus, Eye, Neighbourhood, Post
 from gate_agent.heartbeat import Heartbeat
 from gate_agent.identity import box_key
@@ -53,9 +53,10 @@ from gate_agent.web.server import Doors, WebServer
 from offline_cache import retention
 from offline_cache.capacity import CapacityMemory
 from offline_cache.database import Database
-from offline_cache.journal import Outbox
+from offline_cache.journal import Outbox, keep_proved_ms, read_proved_ms
 from offline_cache.lists import ListShelf
 from offline_cache.neighbours import Neighbours
+from offline_cache.opening import StoreFullError
 from offline_cache.overlay import Overlay
 from offline_cache.space import Space
 from offline_cache.store import Store
@@ -78,6 +79,7 @@ EPOCH_BYTES = 8
 ADMISSION_ID_BYTES = 16
 PRUNE_EVERY_S = 600.0
 LOOK_FOR_ROOM_EVERY_S = 1.0
+KEEP_TIME_EVERY_S = 10.0
 PICTURE_QUALITY = 75
 GOODBYE_S = 2.0
 """How long a stopping agent tries to send what it recorded last."""
@@ -169,7 +171,7 @@ class App:
     ) -> None:
         state_dir = folder / settings.state_dir
         self._settings = settings
-        self._clock = SystemClock()
+        self._clock = TrustedClock(SystemClock())
         self._session = secrets.token_hex(8)
         self._database = database
         self._supervisor = supervisor
@@ -210,8 +212,10 @@ class App:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then let the last visitor out, send what can be sent, and end."""
+        self._clock.prove(await self._database.read(read_proved_ms))
         await self._shelf.load()
         await self._overlay.load()
+        self._take_proof()
         orphans = await self._store.open_epoch(secrets.token_bytes(EPOCH_BYTES), self._clock.wall_ms())
         port = await self._web.start()
         spare_collector()
@@ -237,6 +241,7 @@ class App:
             yield self._site_link.run()
         yield self._prune()
         yield self._watch_space()
+        yield self._keep_time()
         for gate in self._gates.values():
             yield gate.turnstile.run()
             yield gate.lane.watch()
@@ -277,6 +282,21 @@ class App:
                     await asyncio.sleep(0)
             before = room
             await asyncio.sleep(LOOK_FOR_ROOM_EVERY_S)
+
+    async def _keep_time(self) -> None:
+        """Let every signed word prove the time, and keep what is proved over a restart."""
+        while True:
+            self._take_proof()
+            least_ms = self._clock.least_ms()
+            if least_ms:
+                with contextlib.suppress(StoreFullError):
+                    await self._database.write(partial(keep_proved_ms, at_ms=least_ms), durable=False)
+            await asyncio.sleep(KEEP_TIME_EVERY_S)
+
+    def _take_proof(self) -> None:
+        info = self._list_info()
+        if info is not None:
+            self._clock.prove(info.tickets_as_of_s * 1000)
 
     async def _health(self) -> Health:
         view = self._view
@@ -359,7 +379,12 @@ class App:
         """Return what is wrong with the box itself: its disk, its list, its policy."""
         return [
             problem
-            for problem in (self._space.problem, self._shelf.problem, self._in_force.problem)
+            for problem in (
+                self._clock.problem,
+                self._space.problem,
+                self._shelf.problem,
+                self._in_force.problem,
+            )
             if problem
         ]
 
@@ -411,6 +436,7 @@ class App:
             },
             list_info=self._list_info,
             policy_version=lambda: self._in_force.policy.version,
+            set_clock=self._clock.set,
             own_problems=self._problems,
             link_is_up=lambda: self._link.is_up,
             link_problems=lambda: self._link.problems,

@@ -88,6 +88,8 @@ class BoxView:
     diary_backlog: Callable[[], Awaitable[int]]
     clock: Clock
     policy_version: Callable[[], str]
+    set_clock: Callable[[int], bool] = lambda _: False
+    """Takes a supervisor's word for the time; False when it cannot be."""
     neighbourhood: Callable[[], Neighbourhood | None] = lambda: None
     """None where the box has no site broker."""
 

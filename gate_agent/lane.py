@@ -210,6 +210,7 @@ class Lane:
             bool(policy.clearances),
             self._clock.monotonic_ns() // 1_000_000,
             is_follower,
+            self._clock.is_sure,
         )
         answer = await self._record(attempt, partial(self._judge, credential, now_ms))
         self._keep(answer, attempt)

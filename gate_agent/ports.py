@@ -34,6 +34,10 @@ class Clock(Protocol):
     def monotonic_ns(self) -> int:
         """Return nanoseconds that only ever grow, from an arbitrary start."""
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether the wall time is what it says; otherwise it is the earliest that it can be."""
+
 
 class ScanSource(Protocol):
     """A reader of codes."""

@@ -116,8 +116,8 @@ class Store:
         facts = self._facts(sql, attempt)
         if before := shown_before(sql, attempt):
             facts = replace(facts, shown_before=before)
-        if attempt.is_follower:
-            facts = replace(facts, is_follower=True)
+        if attempt.is_follower or not attempt.is_time_sure:
+            facts = replace(facts, is_follower=attempt.is_follower, is_time_sure=attempt.is_time_sure)
         if not attempt.asks_clearance or isinstance(attempt.credential, Rejected):
             return facts
         keys = {attempt.credential.key, facts.subject_key, *(key for key, _ in facts.held)} - {b""}

@@ -16,6 +16,7 @@ class FakeClock:
     def __init__(self, wall_ms: int) -> None:
         self._wall_ms = wall_ms
         self._monotonic_ns = 0
+        self.is_sure = True
 
     def wall_ms(self) -> int:
         """Return UTC milliseconds."""
@@ -29,6 +30,10 @@ class FakeClock:
         """Let `ms` milliseconds go by."""
         self._wall_ms += ms
         self._monotonic_ns += ms * 1_000_000
+
+    def turn(self, ms: int) -> None:
+        """Let somebody set the wall clock `ms` milliseconds on; no time goes by."""
+        self._wall_ms += ms
 
 
 class FakeReader:

@@ -57,6 +57,7 @@ export const REASONS = {
   REENTRY: ["再入园", "back again"],
   EXIT: ["出园", "leaving"],
   LATE: ["已过时段", "late"],
+  CLOCK_UNSURE: ["时间未确认", "clock unsure"],
   NOT_LIVE: ["非实时票码", "not live"],
   PROOF_NEEDED: ["查验证件", "proof needed"],
   RULE_UNREADABLE: ["规则不明", "rule unreadable"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,11 +14,13 @@ from admission.answers import Answer
 from admission.overrides import may_override
 from admission.reasons import Verdict
 from admission.scan import Scan
-from admission.staff import OverrideCode, StaffAct
+from admission.staff import OverrideCode, Role, StaffAct
 from gate_agent.health import BoxView, Post
 from gate_agent.lane import LaneBusyError, UnknownRefusalError
 from gate_agent.roster import Member, Roster, Tries
 from gate_agent.web.replies import answer_json, error, not_json, payload_of, too_large
+
+log = logging.getLogger(__name__)
 
 MOST_PERSONS = 99
 """So many go in on one word of a member of staff; more come in several parts."""
@@ -62,7 +65,16 @@ class StaffPassage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passed: bool
 
 
+class StaffClock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What time it is, UTC milliseconds, as a supervisor sees it."""
+
+    at_ms: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
+
+
 _Asked = TypeVar("_Asked", StaffScan, StaffOverride, StaffPassage)
+
+
+_Body = TypeVar("_Body")
 
 
 class StaffRoutes:
@@ -83,6 +95,7 @@ class StaffRoutes:
             web.post("/v1/staff/scans", self._scan),
             web.post("/v1/staff/overrides", self._override),
             web.post("/v1/staff/passages", self._passage),
+            web.post("/v1/staff/clock", self._clock),
         ]
 
     async def _me(self, request: web.Request) -> web.Response:
@@ -97,6 +110,7 @@ class StaffRoutes:
                 "site_id": self._view.site_id,
                 "lanes": [_lane(lane_id, post) for lane_id, post in self._view.posts.items()],
                 "problems": self._view.problems(),
+                "time_sure": self._view.clock.is_sure,
             }
         )
 
@@ -166,6 +180,25 @@ class StaffRoutes:
         await post.lane.until_free()
         return web.json_response({"passed": wanted.passed})
 
+    async def _clock(self, request: web.Request) -> web.Response:
+        """Take a supervisor's word for the time, while the box is not sure of it."""
+        member = self._member(request)
+        if isinstance(member, web.Response):
+            return member
+        wanted = await _body(request, StaffClock)
+        if isinstance(wanted, web.Response):
+            return wanted
+        if member.role < Role.SUPERVISOR:
+            return error(HTTPStatus.FORBIDDEN, "needs_supervisor", "only a supervisor sets the clock")
+        if self._view.clock.is_sure:
+            return error(HTTPStatus.CONFLICT, "clock_is_sure", "the box knows what time it is")
+        if not self._view.set_clock(wanted.at_ms):
+            return error(
+                HTTPStatus.CONFLICT, "too_early", "the centre has proved that it is later than that", "at_ms"
+            )
+        log.warning("clock set", extra={"staff": member.staff_id, "at_ms": wanted.at_ms})
+        return web.json_response({"at_ms": self._view.clock.wall_ms()})
+
     async def _asked(
         self, request: web.Request, kind: type[_Asked]
     ) -> tuple[Member, _Asked, Post] | web.Response:
@@ -173,14 +206,9 @@ class StaffRoutes:
         member = self._member(request)
         if isinstance(member, web.Response):
             return member
-        if (refused := not_json(request)) is not None:
-            return refused
-        try:
-            wanted = msgspec.json.decode(await request.read(), type=kind)
-        except web.HTTPRequestEntityTooLarge:
-            return too_large()
-        except ValueError as problem:  # msgspec's errors are of this kind too, and name the place
-            return error(HTTPStatus.BAD_REQUEST, "bad_request", str(problem))
+        wanted = await _body(request, kind)
+        if isinstance(wanted, web.Response):
+            return wanted
         post = self._view.posts.get(wanted.lane)
         if post is None:
             known = ", ".join(self._view.posts)
@@ -205,6 +233,18 @@ class StaffRoutes:
             return error(HTTPStatus.UNAUTHORIZED, "unauthorized", "send your own token as a bearer token")
         self._tries.note_right(sender)
         return member
+
+
+async def _body(request: web.Request, kind: type[_Body]) -> _Body | web.Response:
+    """Return the request's body as a `kind`, or the answer to whoever says it wrong."""
+    if (refused := not_json(request)) is not None:
+        return refused
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except web.HTTPRequestEntityTooLarge:
+        return too_large()
+    except ValueError as problem:  # msgspec's errors are of this kind too, and name the place
+        return error(HTTPStatus.BAD_REQUEST, "bad_request", str(problem))
 
 
 async def _to_page(_: web.Request) -> web.Response:

@@ -71,6 +71,7 @@ def test_a_steward_confirms_what_staff_can_look_up_and_no_more() -> None:
         Reason.UNKNOWN_PRODUCT,
         Reason.LATE,
         Reason.NOT_LIVE,
+        Reason.CLOCK_UNSURE,
         Reason.CLEARANCE,
         Reason.OTHER_LANE,
         Reason.PROOF_NEEDED,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ import zxingcpp
 from playwright.async_api import Page, async_playwright, expect
 
 from admission.short_codes import grouped, short_code
+from offline_cache.opening import FILE_NAME
 from tests.faults.box import Box, running, ticket_code
 from tests.support.waiting import until_asked
 
@@ -220,3 +223,30 @@ async def test_a_group_is_counted_at_the_page(box: Box) -> None:
         await shows(page, "ADMIT")
         await page.locator("#lane").select_option("1")
         await expect(page.locator("#persons")).to_be_hidden()
+
+
+async def test_a_supervisor_sets_the_gate_by_the_phone(tmp_path: Path) -> None:
+    """A box that was switched on with a clock that is days behind: staff are told, and one press makes it right."""
+    box = Box(tmp_path, staff=dict(STAFF))
+    async with running(box):
+        await box.stop()
+        later_ms = int(time.time() * 1000) + 3 * 86_400_000
+        with closing(sqlite3.connect(box.state_path / FILE_NAME)) as sql, sql:
+            sql.execute("INSERT OR REPLACE INTO state VALUES ('proved_ms', ?)", (later_ms,))
+        await box.start()
+        await box.says("the clock is behind")
+        async with phone() as page:
+            await enter(page, box)
+            await expect(page.locator("#clock-word")).to_contain_text("ask a supervisor")
+            await expect(page.locator("#set-clock")).to_be_hidden()
+        async with phone() as page:
+            await enter(page, box, "s1")
+            await page.locator("#set-clock").click()
+            await expect(page.locator("#trouble")).to_contain_text("behind the centre")
+        async with phone() as page:
+            await page.add_init_script(f"Date.now = () => {later_ms + 60_000}")  # a phone that is right
+            await enter(page, box, "s1")
+            await page.locator("#set-clock").click()
+            await expect(page.locator("#clock")).to_be_hidden()
+            await expect(page.locator("#trouble")).to_be_hidden()
+        await box.no_longer_says("the clock is behind")

@@ -91,6 +91,7 @@ async def opened_handheld(folder: Path) -> AsyncIterator[Handheld]:
             diary_backlog=gate.box.outbox.diary_backlog,
             clock=gate.clock,
             policy_version=lambda: "test",
+            set_clock=lambda at_ms: set_clock(gate, at_ms),
         )
         doors = Doors("127.0.0.1", 0, "the box's own token", Roster((LI, WANG)))
         server = WebServer(view, MetricSources(gate.box.database.commits, folder), doors)
@@ -100,6 +101,12 @@ async def opened_handheld(folder: Path) -> AsyncIterator[Handheld]:
         finally:
             await handheld.session.close()
             await server.stop()
+
+
+def set_clock(gate: Gate, at_ms: int) -> bool:
+    """A clock that takes any time from now on, and is sure then."""
+    gate.clock.is_sure = at_ms >= gate.clock.wall_ms()
+    return gate.clock.is_sure
 
 
 @pytest.fixture
@@ -267,3 +274,23 @@ async def test_a_number_of_persons_that_cannot_be_is_refused(handheld: Handheld,
     status, answer = await handheld.ask("scans", body)
     assert (status, answer["error"]["code"]) == (400, "bad_request")
     assert "persons" in answer["error"]["message"]
+
+
+async def test_a_supervisor_says_what_time_it_is_while_the_box_is_not_sure(handheld: Handheld) -> None:
+    """Nobody else does, no time that has been, and not while the box knows."""
+    now_ms = handheld.gate.clock.wall_ms()
+    assert (await handheld.ask("me"))[1]["time_sure"] is True
+    handheld.gate.clock.is_sure = False
+    assert (await handheld.ask("me"))[1]["time_sure"] is False
+    status, problem = await handheld.ask("clock", {"at_ms": now_ms})
+    assert (status, problem["error"]["code"]) == (403, "needs_supervisor")
+    handheld.token = WANG.token
+    status, problem = await handheld.ask("clock", {"at_ms": now_ms - 1})
+    assert (status, problem["error"]["code"], problem["error"]["field"]) == (409, "too_early", "at_ms")
+    status, problem = await handheld.ask("clock", {"at_ms": -1})
+    assert (status, problem["error"]["code"]) == (400, "bad_request")
+    assert await handheld.ask("clock", {"at_ms": now_ms}) == (200, {"at_ms": now_ms})
+    status, problem = await handheld.ask("clock", {"at_ms": now_ms})
+    assert (status, problem["error"]["code"]) == (409, "clock_is_sure")
+    handheld.token = "nobody's"
+    assert (await handheld.ask("clock", {"at_ms": now_ms}))[0] == 401

@@ -45,6 +45,7 @@ const TROUBLES = {
   too_many_tries: "错误次数过多，请等待半分钟。 Too many wrong tries: wait half a minute.",
   lane_busy: "上一位游客尚未完成，请稍候。 The visitor before is not through yet.",
   no_such_refusal: "已处理或已超时，请重新扫码。 Answered already or too long ago: scan again.",
+  too_early: "本机时间早于平台时间，请先校准本机。 This phone is behind the centre: set it right first.",
   not_waiting: "已记录，无需再报。 This is recorded already.",
   no_camera: "相机不可用；请用扫码枪或手输。 The camera cannot be used: use a scanner, or type.",
 };
@@ -96,6 +97,7 @@ function show(answer) {
   $("passage").hidden = !(answer.admission_id && isAttended());
   offerActs(answer);
   remember(answer);
+  if (answer.reason === "CLOCK_UNSURE") inTurn(async () => offerClock(await ask("me")));
   sound(answer.verdict);
 }
 
@@ -203,10 +205,25 @@ function enter() {
     $("who").textContent = `${me.staff_id} · ${me.box_id}`;
     for (const id of ["lane", "leave", "work"]) $(id).hidden = false;
     $("enter").hidden = true;
+    offerClock(me);
     count(1);
     blank();
   });
 }
+
+function offerClock(me) {
+  $("clock").hidden = me.time_sure;
+  $("set-clock").hidden = me.role !== "supervisor";
+  const [zh, en] = me.role === "supervisor"
+    ? [`闸机不能确定时间；本机为 ${new Date().toLocaleString("zh-CN", { hour12: false })}`, "The gate is not sure what time it is; this phone's time is shown"]
+    : ["闸机不能确定时间，请主管校时", "The gate is not sure what time it is: ask a supervisor"];
+  words($("clock-word"), zh, en);
+}
+
+$("set-clock").addEventListener("click", () => inTurn(async () => {
+  await ask("clock", { at_ms: Date.now() });
+  offerClock(await ask("me"));
+}));
 
 function leave() {
   sessionStorage.removeItem("token");

@@ -1,0 +1,174 @@
+"""What time it is when the clock is wrong: ten years back, ten years ahead, at dawn without a network."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from admission.codes import ticket_key
+from admission.decision import decide
+from admission.facts import Facts
+from admission.overrides import decide_override
+from admission.reasons import Reason
+from admission.staff import OverrideCode, Role, StaffAct
+from admission.terms import Days, Terms, Window
+from admission.tickets import Basis, Risk
+from gate_agent.clock import AHEAD_MS, BEHIND_MS, TrustedClock
+from offline_cache.journal import keep_proved_ms, read_proved_ms
+from simulator.fakes import FakeClock
+from tests.admission.makers import DAY_TICKET, HOUR_S, NOW_MS, NOW_S, POLICY, TICKET_CODE, facts, ticket
+from tests.gate_agent.gate import TICKET_IDS, Gate, opened_gate, ticket_code
+
+YEARS_MS = 10 * 365 * 86_400_000
+MINUTE_MS = 60_000
+
+
+def clock(wall_ms: int, proved_ms: int = 0) -> tuple[TrustedClock, FakeClock]:
+    """A clock that shows a time, after so much was proved."""
+    system = FakeClock(wall_ms)
+    trusted = TrustedClock(system)
+    trusted.prove(proved_ms)
+    return trusted, system
+
+
+@pytest.mark.parametrize("wall_ms", [0, NOW_MS - YEARS_MS, NOW_MS, NOW_MS + YEARS_MS])
+def test_with_nothing_proved_the_wall_clock_is_all_there_is(wall_ms: int) -> None:
+    """A new box that has never heard of its centre."""
+    trusted, _ = clock(wall_ms)
+    assert (trusted.wall_ms(), trusted.is_sure, trusted.least_ms(), trusted.problem) == (wall_ms, True, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("off_ms", "is_sure"),
+    [
+        (0, True),
+        (-BEHIND_MS, True),
+        (-BEHIND_MS - 1, False),
+        (AHEAD_MS, True),
+        (AHEAD_MS + 1, False),
+        (-YEARS_MS, False),
+        (YEARS_MS, False),
+    ],
+)
+def test_a_clock_behind_what_was_proved_or_far_ahead_of_it_is_not_believed(
+    off_ms: int, is_sure: bool
+) -> None:
+    """The time is then the least that it can be, and goes on as the monotonic clock does."""
+    trusted, system = clock(NOW_MS + off_ms, NOW_MS)
+    assert (trusted.is_sure, bool(trusted.problem)) == (is_sure, not is_sure)
+    assert trusted.wall_ms() == (NOW_MS + off_ms if is_sure else NOW_MS)
+    system.advance(MINUTE_MS)
+    assert trusted.least_ms() == NOW_MS + MINUTE_MS
+    if not is_sure:
+        assert trusted.wall_ms() == NOW_MS + MINUTE_MS
+
+
+def test_what_is_proved_only_ever_rises() -> None:
+    """An old word proves nothing more than a newer one."""
+    trusted, system = clock(NOW_MS, NOW_MS)
+    system.advance(MINUTE_MS)
+    trusted.prove(NOW_MS + 1)
+    assert trusted.least_ms() == NOW_MS + MINUTE_MS
+    trusted.prove(NOW_MS + 2 * MINUTE_MS)
+    assert trusted.least_ms() == NOW_MS + 2 * MINUTE_MS
+
+
+def test_ten_years_ahead_and_then_corrected() -> None:
+    """As soon as the machine's clock is right it is believed again."""
+    trusted, system = clock(NOW_MS + YEARS_MS, NOW_MS)
+    assert trusted.wall_ms() == NOW_MS
+    system.turn(-YEARS_MS)
+    assert (trusted.is_sure, trusted.wall_ms()) == (True, NOW_MS)
+
+
+def test_a_supervisors_word_holds_and_goes_on() -> None:
+    """Until the process ends; it cannot be earlier than what was proved."""
+    trusted, system = clock(0, NOW_MS)
+    assert not trusted.set(NOW_MS - BEHIND_MS - 1)
+    assert not trusted.is_sure
+    assert trusted.set(NOW_MS + HOUR_S * 1000)
+    system.advance(MINUTE_MS)
+    assert (trusted.is_sure, trusted.wall_ms()) == (True, NOW_MS + HOUR_S * 1000 + MINUTE_MS)
+    trusted.prove(NOW_MS + 2 * HOUR_S * 1000)
+    assert trusted.wall_ms() == NOW_MS + 2 * HOUR_S * 1000
+
+
+# What a visitor notices -------------------------------------------------------------------------------------
+
+TOMORROW = ticket(valid_from_s=NOW_S + 6 * HOUR_S, valid_until_s=NOW_S + 12 * HOUR_S)
+OVER = ticket(valid_from_s=NOW_S - 6 * HOUR_S, valid_until_s=NOW_S)
+TODAY = datetime.fromtimestamp(NOW_S, UTC).date()
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        (facts(ticket=TOMORROW), Reason.TOO_EARLY),
+        (
+            facts(
+                ticket=ticket(),
+                product=replace(DAY_TICKET, terms=Terms(blackouts=(Days(first=TODAY, last=TODAY),))),
+            ),
+            Reason.NOT_TODAY,
+        ),
+        (
+            facts(
+                ticket=ticket(), product=replace(DAY_TICKET, terms=Terms(windows=(Window(from_min=1080),)))
+            ),
+            Reason.NOT_NOW,
+        ),
+        (
+            facts(ticket=ticket(quantity=9), product=replace(DAY_TICKET, terms=Terms(per_day=1))),
+            Reason.TICKET,
+        ),
+    ],
+)
+def test_what_may_have_ended_is_referred_while_the_time_is_not_sure(known: Facts, reason: Reason) -> None:
+    """Cold boot at dawn: whoever seems too early may be right, and staff look at the ticket."""
+    assert decide(TICKET_CODE, known, POLICY, NOW_MS).reason is reason
+    unsure = decide(TICKET_CODE, replace(known, is_time_sure=False), POLICY, NOW_MS)
+    assert unsure.reason is (Reason.TICKET if reason is Reason.TICKET else Reason.CLOCK_UNSURE)
+
+
+def test_what_is_over_at_the_least_that_it_can_be_is_over() -> None:
+    """An unsure clock never makes an expired ticket valid."""
+    known = replace(facts(ticket=OVER), is_time_sure=False)
+    assert decide(TICKET_CODE, known, POLICY, NOW_MS).reason is Reason.EXPIRED
+
+
+def test_confirming_one_that_seemed_too_early_spends_the_ticket() -> None:
+    """It cannot be used again when the clock is right."""
+    known = replace(facts(ticket=TOMORROW), is_time_sure=False)
+    act = StaffAct("w1", Role.STEWARD, OverrideCode.ORDER_CHECKED, "B1-D1")
+    spend = decide_override(Reason.CLOCK_UNSURE, TICKET_CODE, known, POLICY, act, NOW_MS).spend
+    assert spend is not None
+    assert (spend.basis, spend.risk) == (Basis.TICKET, Risk.STAFF)
+
+
+@pytest.fixture
+async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
+    """A box with lanes to be put up."""
+    async with opened_gate(tmp_path) as gate:
+        yield gate
+
+
+async def test_a_lane_asks_its_clock_whether_it_is_sure(gate: Gate) -> None:
+    """And once it is, the same ticket is told to be too early."""
+    await gate.box.install(version=8, tickets={ticket_key(TICKET_IDS[0]): TOMORROW})
+    post = await gate.add_ready_lane()
+    answers = []
+    for is_sure in (False, True):
+        gate.clock.is_sure = is_sure
+        answers.append((await post.present(ticket_code(0))).decision.reason)
+    assert answers == [Reason.CLOCK_UNSURE, Reason.TOO_EARLY]
+
+
+async def test_what_was_proved_outlives_the_process(gate: Gate) -> None:
+    """The next start begins with it."""
+    assert await gate.box.database.read(read_proved_ms) == 0
+    await gate.box.database.write(lambda sql: keep_proved_ms(sql, NOW_MS))
+    assert await gate.box.database.read(read_proved_ms) == NOW_MS
