@@ -107,6 +107,8 @@ def load_settings(path: Path) -> Loaded:
     policy = _attempt("policy", lambda: load_policy(folder / settings.policy), problems)
     if keys and keys.has_demo and settings.profile is not Profile.DEMO:
         problems.append("keys: demo keys, which only the profile demo accepts")
+    if settings.payments.provider is Provider.MOCK and settings.profile is not Profile.DEMO:
+        problems.append("payments.provider: the mock's money is made up, and only for the profile demo")
     if problems or keys is None or policy is None:
         raise SettingsError(tuple(problems))
     return Loaded(

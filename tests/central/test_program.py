@@ -69,6 +69,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     broker = Mosquitto(tmp_path)
     settings = tmp_path / "centre.toml"
     settings.write_text(f"""
+profile = "demo"
 store = "centre.db"
 lists = "lists"
 keys = "keys"

@@ -89,6 +89,16 @@ def test_demo_keys_are_for_the_demo_only(folder: Path) -> None:
     assert load_settings(folder / "centre.toml").keys.has_demo
 
 
+def test_made_up_money_is_for_the_demo_only(folder: Path) -> None:
+    """A site that asked the mock would think itself paid."""
+    mock = SETTINGS + '\n[payments]\nprovider = "mock"\n'
+    assert problems(folder, mock) == (
+        "payments.provider: the mock's money is made up, and only for the profile demo",
+    )
+    (folder / "centre.toml").write_text(mock.replace('"site"', '"demo"'))
+    assert load_settings(folder / "centre.toml").settings.payments.retry_after_h == (1, 6, 24, 48)
+
+
 def test_keys_are_made_once(tmp_path: Path) -> None:
     """Missing files are made, those that are there stay; nobody else may read them."""
     made = create_keys(tmp_path, demo=False)
