@@ -6,8 +6,8 @@ import time
 from typing import Protocol
 
 _DAY_MS = 24 * 3600 * 1000
-BEHIND_MS = 2_000
-"""So far a wall clock may lie behind what was proved, before it counts as wrong."""
+BEHIND_MS = 30_000
+"""So far a wall clock may lie behind what was proved, before it counts as wrong: no two clocks agree."""
 AHEAD_MS = 400 * _DAY_MS
 """So far ahead of it a box may wake after it was switched off: longer than a season, shorter than a wild clock."""
 
@@ -52,7 +52,7 @@ class TrustedClock:
         if self._said_at_ns is not None:
             return max(self._said_ms + self._since_ms(self._said_at_ns), self.least_ms())
         wall_ms = self._clocks.wall_ms()
-        return wall_ms if self._is_plausible(wall_ms) else self.least_ms()
+        return max(wall_ms, self.least_ms()) if self._is_plausible(wall_ms) else self.least_ms()
 
     def monotonic_ns(self) -> int:
         """Return nanoseconds since an arbitrary start."""
