@@ -80,6 +80,14 @@ def test_no_bit_of_the_proof_can_be_changed(at: int, bit: int) -> None:
     assert read.reason is Reason.BAD_SIGNATURE
 
 
+@pytest.mark.parametrize("proof", [bytes(68), b"\xff" * 68, bytes(4) + b"\xff" * 64])
+def test_numbers_that_are_no_signature_are_refused(proof: bytes) -> None:
+    """Zero, and what lies beyond the curve's order."""
+    read = parse(show(TICKET, lambda _: proof).encode(), BOOK)
+    assert isinstance(read, Rejected)
+    assert read.reason is Reason.BAD_SIGNATURE
+
+
 def test_a_proof_of_one_ticket_proves_nothing_for_another() -> None:
     """The signature is over the envelope, too."""
     other = issue_ticket_code(bytes(12), "DAY1", VALIDITY, TICKET_ISSUER, HOLDER)
