@@ -7,7 +7,7 @@ const SIGNS = { ADMIT: "✓", REFER: "?", DENY: "✕" };
 const KINDS = { ADMIT: "放行", REFER: "转人工", DENY: "不放行" };
 const TONES = { ADMIT: [[880, 0.12]], REFER: [[440, 0.15], [440, 0.15]], DENY: [[220, 0.5]] };
 const BUZZES = { ADMIT: [80], REFER: [80, 80, 80], DENY: [400] };
-const WEDGE_PAUSE_MS = 80; // a scanner types faster than anybody
+const WEDGE_PAUSE_MS = 300; // a scanner types faster than anybody, also over a slow radio
 const MOST_PERSONS = 99;
 const RECENT = 12;
 
