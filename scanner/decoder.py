@@ -241,8 +241,9 @@ class CascadeDecoder:
     empty scene costs only that much more on average, and a code that needs a costlier look gets one within a
     second. Frames of more than MOST_PIXELS are looked at smaller, so that no camera's setting makes a frame cost more
     than its lane has; of a crowd of finder patterns only the middle is looked at, and only quickly. A stage that has
-    taken longer than `budget_ms` sits out a round, and twice as many and one the next time: whatever a camera is shown,
-    such frames get rare. It remembers whose turn it is: one instance per camera, called from one thread.
+    worked for longer than `budget_ms` sits out a round, and twice as many and one the next time: whatever a camera is
+    shown, such frames get rare; a machine that is busy with something else is no reason. It remembers whose turn it is:
+    one instance per camera, called from one thread.
     """
 
     name = "cascade"
@@ -252,12 +253,12 @@ class CascadeDecoder:
         stages: Sequence[Stage] = FRAME_STAGES,
         extra_ms_per_frame: float = 2.5,
         budget_ms: float = 50.0,
-        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        worked_ns: Callable[[], int] = time.thread_time_ns,
     ) -> None:
         self._turns = [_Turn(stage) for stage in stages]
         self._extra_ms_per_frame = extra_ms_per_frame
         self._budget_ns = budget_ms * 1e6
-        self._monotonic_ns = monotonic_ns
+        self._worked_ns = worked_ns
         self._earned_ms = 0.0
         self._next = 0
 
@@ -285,9 +286,9 @@ class CascadeDecoder:
         if turn.sits_out():
             return []
         self._earned_ms -= turn.stage.cost_ms
-        began_ns = self._monotonic_ns()
+        began_ns = self._worked_ns()
         seen = turn.stage.look(gray)
-        turn.note(overran=not seen and self._monotonic_ns() - began_ns > self._budget_ns)
+        turn.note(overran=not seen and self._worked_ns() - began_ns > self._budget_ns)
         return seen
 
 

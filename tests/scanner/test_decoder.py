@@ -224,7 +224,7 @@ def rounds_looked_at(costs_ms: list[float], *, reads: bool = False) -> list[int]
             return [code] if reads else []
 
     code = Sighting(b"A", (Point(0, 0), Point(9, 0), Point(9, 9), Point(0, 9)), "slow")
-    cascade = CascadeDecoder([stage("slow", Slow(), 0.0)], budget_ms=50, monotonic_ns=lambda: clock_ns[0])
+    cascade = CascadeDecoder([stage("slow", Slow(), 0.0)], budget_ms=50, worked_ns=lambda: clock_ns[0])
     frame, blank = 0, scene()
     while len(looked) < len(costs_ms):
         cascade.decode(blank)
