@@ -89,7 +89,9 @@ def decide_listed(
         return Decision(_STATUSES[ticket.status])
     if facts.site_id not in facts.product.site_ids:
         return Decision(Reason.WRONG_SITE, detail=_sites(facts.product))
-    asked = Asked(facts.product.terms, ticket.valid_from_s, ticket.valid_until_s, facts, policy, now_ms)
+    asked = Asked(
+        facts.product.terms, ticket.valid_from_s, ticket.valid_until_s, facts, policy, now_ms, is_proven
+    )
     refused = first_refusal(_BEFORE_ENTRIES, asked)
     if refused is not None:
         return refused
@@ -98,7 +100,7 @@ def decide_listed(
     refused = check_counters(asked)
     if refused is None and not asked.terms.unlimited:
         refused = _too_few(entries_left(facts), facts)
-    refused = refused or first_refusal(_AFTER_ENTRIES[:1] if is_proven else _AFTER_ENTRIES, asked)
+    refused = refused or first_refusal(_AFTER_ENTRIES, asked)
     return refused or Decision(
         Reason.TICKET,
         Spend(key, Basis.TICKET, asked.held_until_s, counting_scope(facts), facts.persons),
@@ -133,7 +135,7 @@ def _decide_unlisted(
     """Decide a signed ticket that the list does not know: sold since, within the floor limit, or not genuine."""
     validity = code.validity
     terms = facts.product.terms if facts.product else PLAIN
-    asked = Asked(terms, validity.from_s, validity.until_s, facts, policy, now_ms)
+    asked = Asked(terms, validity.from_s, validity.until_s, facts, policy, now_ms, is_proven)
     refused = first_refusal(_BEFORE_ENTRIES, asked)
     if refused is not None:
         return refused
@@ -144,7 +146,7 @@ def _decide_unlisted(
     refused = check_counters(asked)
     if refused is None and not terms.unlimited:
         refused = _too_few(entries_left(facts), facts)
-    refused = refused or first_refusal(_AFTER_ENTRIES[:1] if is_proven else _AFTER_ENTRIES, asked)
+    refused = refused or first_refusal(_AFTER_ENTRIES, asked)
     if refused is not None:
         return refused
     if _floor_reached(risk, facts, policy):

@@ -32,6 +32,8 @@ class Asked:
     facts: Facts
     policy: Policy
     now_ms: int
+    is_proven: bool = False
+    """Whether a member of staff has looked at whatever proof the terms ask for."""
 
     @property
     def held_until_s(self) -> int:
@@ -159,7 +161,7 @@ def check_counters(asked: Asked) -> Decision | None:
 def check_proof(asked: Asked) -> Decision | None:
     """Refer a concession to staff, with what they have to look at; an age that a document shows is proof enough."""
     proof, ages, born = asked.terms.proof, asked.terms.ages, asked.facts.born
-    if proof is None:
+    if proof is None or asked.is_proven:
         return None
     if ages is not None and born is not None and ages.has(age_on(asked.local(asked.now_ms).date(), born)):
         return None

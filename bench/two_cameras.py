@@ -25,6 +25,7 @@ from scanner.capture import prepare_opencv
 from scanner.decoder import CascadeDecoder
 from scanner.presentation import Presentation
 from scanner.sources import CameraSource
+from simulator.pictures import wall
 
 SCALING_S = 4.0
 HOSTILE_S = 9.0
@@ -51,21 +52,12 @@ def street(rng: np.random.Generator, *, with_code: bool) -> Picture:
     return gray
 
 
-def wall() -> Picture:
-    """Finder patterns side by side over a whole 1080p picture."""
-    finder = np.zeros((7, 7), np.uint8)
-    finder[1:6, 1:6] = 255
-    finder[2:5, 2:5] = 0
-    tile = np.kron(np.pad(finder, 1, constant_values=255), np.ones((4, 4), np.uint8))
-    return np.asarray(np.tile(tile, (1080 // 36 + 1, 1920 // 36 + 1))[:1080, :1920], np.uint8)
-
-
 def hostile(rng: np.random.Generator) -> Mapping[str, Picture]:
     """What the lane beside the measured one is shown."""
     return {
         "a second ordinary lane": street(rng, with_code=True),
         "noise": rng.integers(0, 256, (720, 1280)).astype(np.uint8),
-        "a wall of finder patterns": wall(),
+        "a wall of finder patterns": wall(4, 1080, 1920),
         "12 megapixels of noise": rng.integers(0, 256, (3000, 4000)).astype(np.uint8),
     }
 

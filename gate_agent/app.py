@@ -376,7 +376,7 @@ class App:
         return Neighbourhood(link.is_up, link.neighbours(), link.problems) if link else None
 
     def _problems(self) -> list[str]:
-        """Return what is wrong with the box itself: its disk, its list, its policy."""
+        """Return what is wrong with the box itself: its clock, its disk, its list, its policy."""
         return [
             problem
             for problem in (

@@ -27,7 +27,7 @@ class PolicyInForce:
             self.problem = ""
             return
         try:
-            policy = usable(document, self._site_id)
+            policy = _usable(document, self._site_id)
         except SettingsError as error:
             self.problem = f"the policy that came with the list cannot be used: {'; '.join(error.problems)}"
             log.warning("policy refused", extra={"problems": error.problems, "in_force": self.policy.version})
@@ -37,7 +37,7 @@ class PolicyInForce:
         self._on_change(policy)
 
 
-def usable(document: str, site_id: str) -> Policy:
+def _usable(document: str, site_id: str) -> Policy:
     """Return the policy that `document` describes; SettingsError when it is none, or does not know the site."""
     policy = read_policy(document)
     if site_id not in policy.sites:

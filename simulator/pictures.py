@@ -77,15 +77,19 @@ def _noise(rng: np.random.Generator) -> Shot:
     return Shot("noise", rng.integers(0, 256, size).astype(np.uint8), frozenset())
 
 
-def _finders(rng: np.random.Generator) -> Shot:
-    """A wall of finder patterns: nothing to read, and much to try."""
+def wall(module_px: int, height: int = 720, width: int = 1280) -> Gray:
+    """Finder patterns side by side over a whole picture."""
     finder = np.zeros((7, 7), np.uint8)
     finder[1:6, 1:6] = 255
     finder[2:5, 2:5] = 0
-    module_px = int(rng.integers(2, 9))
     tile = np.kron(np.pad(finder, 1, constant_values=255), np.ones((module_px, module_px), np.uint8))
-    down, across = 720 // tile.shape[0] + 1, 1280 // tile.shape[1] + 1
-    return Shot("finders", np.asarray(np.tile(tile, (down, across))[:720, :1280], np.uint8), frozenset())
+    times = (height // tile.shape[0] + 1, width // tile.shape[1] + 1)
+    return np.asarray(np.tile(tile, times)[:height, :width], np.uint8)
+
+
+def _finders(rng: np.random.Generator) -> Shot:
+    """A wall of finder patterns: nothing to read, and much to try."""
+    return Shot("finders", wall(int(rng.integers(2, 9))), frozenset())
 
 
 def _modules(rng: np.random.Generator) -> Shot:

@@ -100,9 +100,12 @@ def note_answer(
     """Enter what the provider answered, None for nothing; return whether rights have changed.
 
     What was declined once more than `retry_after_h` has waits is in default. No answer is no refusal: it is asked again
-    after the first of them, for ever.
+    after the first of them, for ever. `payment` is the row as it was when it was asked for: what somebody has decided
+    since stands, unless the money was moved.
     """
     admission_id, fare_fen = payment.admission_id, payment.fare_fen
+    if not isinstance(answer, Done) and _expect(connection, admission_id, *State).state != payment.state:
+        return False
     is_refund = payment.state == State.REFUNDING
     if isinstance(answer, Done):
         state = State.REFUNDED if is_refund else State.PAID
@@ -182,7 +185,8 @@ def one(connection: Connection, admission_id: bytes) -> dict[str, Any]:
 def _with_entries(connection: Connection, rows: Sequence[Row[Any]]) -> Iterator[dict[str, Any]]:
     entries: dict[bytes, list[dict[str, Any]]] = defaultdict(list)
     ids = [row.admission_id for row in rows]
-    for entry in rows_by_key(connection, payment_entries.c.admission_id, ids, *payment_entries.c):
+    found = rows_by_key(connection, payment_entries.c.admission_id, ids, *payment_entries.c)
+    for entry in sorted(found, key=lambda entry: entry.number):
         said = {"at_s": entry.at_s, "what": entry.what, "amount_fen": entry.amount_fen, "said": entry.said}
         entries[entry.admission_id].append(said)
     for row in rows:

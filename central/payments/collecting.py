@@ -82,9 +82,8 @@ class Collecting:
     def _enter(self, payment: Row[Any], answer: Done | Declined | None, connection: Connection) -> bool:
         changed = book.note_answer(connection, payment, answer, self._now_s(), self._retry_after_h)
         if isinstance(answer, Done):
-            settle_used(
-                connection, [payment.key], self._policy
-            )  # what is paid for is no excess over the line
+            # What is paid for is no excess over the line any more.
+            settle_used(connection, [payment.key], self._policy)
         return changed
 
     async def _rest(self) -> None:

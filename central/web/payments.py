@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from central.payments import book
 from central.payments.book import NotNowError, State
 from central.reconcile import settle_used
+from central.rights import current_revision
 from central.web.centre import Centre
 from central.web.errors import ApiError, json_response, read_json
 from central.web.reports import query_number
@@ -56,29 +57,18 @@ class PaymentRoutes:
         return json_response({"payments": rows})
 
     async def _ask_again(self, request: web.Request) -> web.Response:
-        def act(connection: Connection, payment: bytes, now_s: int, why: str) -> bool:
-            book.ask_again(connection, payment, why, now_s)
-            return False
-
-        return await self._decide(request, act)
+        return await self._decide(request, book.ask_again)
 
     async def _refund(self, request: web.Request) -> web.Response:
-        def act(connection: Connection, payment: bytes, now_s: int, why: str) -> bool:
-            book.give_back(connection, payment, why, now_s)
-            return False
-
-        return await self._decide(request, act)
+        return await self._decide(request, book.give_back)
 
     async def _write_off(self, request: web.Request) -> web.Response:
-        def act(connection: Connection, payment: bytes, now_s: int, why: str) -> bool:
-            return book.write_off(connection, payment, why, now_s)
-
-        return await self._decide(request, act)
+        return await self._decide(request, book.write_off)
 
     async def _decide(
-        self, request: web.Request, act: Callable[[Connection, bytes, int, str], bool]
+        self, request: web.Request, act: Callable[[Connection, bytes, str, int], object]
     ) -> web.Response:
-        """Do what somebody decided, and answer with the payment as it is then; `act` returns whether rights changed."""
+        """Do what somebody decided, and answer with the payment as it is then."""
         why = (await read_json(request, Decision)).why
         written = request.match_info["admission_id"]
         if not _ADMISSION_ID.fullmatch(written):
@@ -86,10 +76,11 @@ class PaymentRoutes:
         payment, now_s = bytes.fromhex(written), self._centre.clock() // 1000
 
         def work(connection: Connection) -> tuple[bool, dict[str, Any]]:
-            changed = act(connection, payment, now_s, why)
+            before = current_revision(connection)
+            act(connection, payment, why, now_s)
             row = book.one(connection, payment)
             settle_used(connection, [bytes.fromhex(row["key"])], self._centre.policy)
-            return changed, row
+            return current_revision(connection) != before, row
 
         try:
             changed, row = await self._centre.store.run(work)

@@ -236,6 +236,22 @@ async def test_a_refund_gives_back_once(desk: Desk) -> None:
         await desk.store.run(lambda sql: book.give_back(sql, admission_id(1), "again", desk.now_s))
 
 
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [(None, State.WRITTEN_OFF), (Declined("empty"), State.WRITTEN_OFF), (Done("r-1"), State.PAID)],
+)
+async def test_what_was_decided_while_the_provider_was_asked_stands_unless_the_money_was_moved(
+    desk: Desk, answer: Done | Declined | None, state: State
+) -> None:
+    """An answer that comes late does not make it due again."""
+    await desk.store.run(visits)
+    await desk.store.run(lambda sql: book.take_up(sql, desk.now_s))
+    (asked,) = await desk.store.read(lambda sql: book.to_be_asked(sql, desk.now_s, 9))
+    await desk.store.run(lambda sql: book.write_off(sql, admission_id(1), "goodwill", desk.now_s))
+    await desk.store.run(lambda sql: book.note_answer(sql, asked, answer, desk.now_s, RETRIES_H))
+    assert await desk.states() == [state]
+
+
 async def test_a_free_passage_on_credit_asks_for_nothing(desk: Desk) -> None:
     """Whole discounts happen."""
     box = await desk.store.run(lambda connection: visits(connection, 0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sqlite3
 import subprocess
@@ -17,10 +16,11 @@ from admission.events import Closed, LedgerEvent, decode_entry
 from admission.tickets import Outcome
 from demo.processes import python
 from offline_cache.opening import FILE_NAME
-from offline_cache.space import RESERVE_NAME, free_bytes
+from offline_cache.space import RESERVE_NAME
 from simulator.proxy import Proxy
 from tests.faults.box import Box, running, ticket_code
 from tests.support.gatehouse import Gatehouse
+from tests.support.small_disk import fill, mounted
 from tests.support.waiting import until, until_asked
 
 pytestmark = pytest.mark.e2e
@@ -109,26 +109,8 @@ async def test_killed_box_resumes_the_same_admission(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of its own that holds the box's memory, its reserve, and little more."""
-    if os.geteuid() != 0:
-        pytest.skip("a small disk can only be mounted by root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(folder)]
-    mounted = subprocess.run(mounting, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Leave no room on a disk; return the file that takes it."""
-    filler = folder / "filler"
-    had = filler.stat().st_size if filler.exists() else 0
-    with filler.open("ab") as file:
-        if (free := free_bytes(folder)) > 0:
-            os.posix_fallocate(file.fileno(), had, free)
-    return filler
+    with mounted(tmp_path / "small", 400) as folder:
+        yield folder
 
 
 async def test_full_disk_never_opens(tmp_path: Path, small_disk: Path, house: Gatehouse) -> None:

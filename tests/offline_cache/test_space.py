@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,10 +18,11 @@ from admission.reasons import Reason
 from admission.tickets import Outcome
 from offline_cache.opening import StoreFullError
 from offline_cache.retention import prune
-from offline_cache.space import RESERVE_NAME, Marks, Room, Space, free_bytes
+from offline_cache.space import RESERVE_NAME, Marks, Room, Space
 from offline_cache.store import Store
 from tests.admission.makers import BOX, KEY, LANE, NOW_MS, POLICY, SITE, TICKET_CODE, ticket
 from tests.offline_cache.box import Box, opened_box
+from tests.support.small_disk import fill, mounted
 
 MIB = 1 << 20
 MARKS = Marks(short_bytes=6 * MIB, reserve_bytes=4 * MIB, last_bytes=2 * MIB)
@@ -116,24 +116,9 @@ def test_a_list_is_fetched_only_where_nothing_has_to_give_way(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own that can be filled."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a file system of its own needs the right to mount one")
-    try:
+    """A disk that can be filled."""
+    with mounted(tmp_path / "disk", DISK_MIB) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(folder: Path, leave: int) -> None:
-    """Let something else take the room, but for so much."""
-    ballast = folder / "ballast"
-    had = ballast.stat().st_size if ballast.exists() else 0
-    with ballast.open("ab") as file:
-        os.posix_fallocate(file.fileno(), had, max(1, free_bytes(folder) - leave))
 
 
 @asynccontextmanager

@@ -58,13 +58,3 @@ def eventually(holds: Callable[[], bool], within_s: float = 10.0) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def wall(module_px: int, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> Picture:
-    """Finder patterns side by side over a whole picture."""
-    finder = np.zeros((7, 7), np.uint8)
-    finder[1:6, 1:6] = 255
-    finder[2:5, 2:5] = 0
-    tile = np.kron(np.pad(finder, 1, constant_values=255), np.ones((module_px, module_px), np.uint8))
-    times = (shape[0] // tile.shape[0] + 1, shape[1] // tile.shape[1] + 1)
-    return np.asarray(np.tile(tile, times)[: shape[0], : shape[1]], np.uint8)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from scanner.crowd import LEAST_PX, is_crowd
-from simulator.pictures import shots
-from tests.scanner.pictures import Picture, wall
+from simulator.pictures import shots, wall
+from tests.scanner.pictures import Picture
 
 HOSTILE = {"finders", "bars", "modules"}
 
@@ -22,7 +22,7 @@ HOSTILE = {"finders", "bars", "modules"}
 def test_a_wall_of_finder_patterns_is_one(module_px: int, shape: tuple[int, int]) -> None:
     """Of whatever size, as long as a picture holds many."""
     if module_px * 9 * 12 <= shape[0]:
-        assert is_crowd(wall(module_px, shape))
+        assert is_crowd(wall(module_px, *shape))
 
 
 def test_what_a_gate_sees_is_none() -> None:

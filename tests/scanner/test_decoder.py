@@ -28,7 +28,8 @@ from scanner.decoder import (
 )
 from scanner.sighting import capped
 from scanner.upright import UprightDecoder
-from tests.scanner.pictures import HEIGHT, WIDTH, Picture, qr, scene, showing, symbol, wall
+from simulator.pictures import wall
+from tests.scanner.pictures import HEIGHT, WIDTH, Picture, qr, scene, showing, symbol
 
 ENGINES: list[Decoder] = [ZxingDecoder(), PyzbarDecoder()]
 EVERYTHING: list[Decoder] = [*ENGINES, CascadeDecoder()]

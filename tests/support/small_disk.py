@@ -1,0 +1,39 @@
+"""A file system of its own, that a test can fill."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from offline_cache.space import free_bytes
+
+
+@contextmanager
+def mounted(folder: Path, size_mib: int) -> Iterator[Path]:
+    """Mount one of so many MiB in a new folder; the test is skipped where that is not allowed."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(folder)]
+    if os.geteuid() != 0:
+        pytest.skip("a small disk can only be mounted by root")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path, leave_bytes: int = 0) -> Path:
+    """Let something else take the room, but for so much; return the file that takes it."""
+    ballast = folder / "ballast"
+    had = ballast.stat().st_size if ballast.exists() else 0
+    with ballast.open("ab") as file:
+        if (more := free_bytes(folder) - leave_bytes) > 0:
+            os.posix_fallocate(file.fileno(), had, more)
+    return ballast
