@@ -53,7 +53,8 @@ def _sized(shot: Shot, rng: np.random.Generator) -> Shot:
     if min(shot.picture.shape) < _LEAST_PX:
         return shot
     scale = float(rng.uniform(0.3, 1.0))
-    picture = cv2.resize(shot.picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    how = cv2.INTER_LINEAR if scale > 0.5 else cv2.INTER_AREA
+    picture = cv2.resize(shot.picture, None, fx=scale, fy=scale, interpolation=how)
     return Shot(shot.kind, np.asarray(picture, np.uint8), shot.payloads)
 
 
