@@ -91,15 +91,15 @@ install:
 	@umask 022 && find $(PACKAGES) -name __pycache__ -prune -o -type f -exec install -D -m 644 {} $(APP)/{} \;
 	@install -m 644 LICENSE pyproject.toml requirements.lock requirements-bootstrap.lock requirements-central.lock $(APP)
 	@install -d -m 755 $(LIB)/systemd/system $(LIB)/sysusers.d $(LIB)/tmpfiles.d
-	@for unit in gate-agent central; do \
-		sed 's|/usr/local/|$(PREFIX)/|g' systemd/$$unit.service >$(LIB)/systemd/system/$$unit.service || exit; \
-		chmod 644 $(LIB)/systemd/system/$$unit.service; \
+	@for unit in gate-agent.service central.service scenic-gate-broker.path scenic-gate-broker.service; do \
+		sed 's|/usr/local/|$(PREFIX)/|g' systemd/$$unit >$(LIB)/systemd/system/$$unit || exit; \
+		chmod 644 $(LIB)/systemd/system/$$unit; \
 	done
 	@install -m 644 systemd/sysusers.d/scenic-gate.conf $(LIB)/sysusers.d
 	@install -m 644 systemd/tmpfiles.d/scenic-gate.conf $(LIB)/tmpfiles.d
 	@install -d -m 755 $(SHARE)/scenic-gate/mosquitto $(SHARE)/doc/scenic-gate
 	@install -m 644 config/profiles/lane.toml systemd/central.toml config/policies/default.toml $(SHARE)/scenic-gate
-	@install -m 644 systemd/mosquitto/scenic-gate.conf systemd/mosquitto/scenic-gate.acl $(SHARE)/scenic-gate/mosquitto
+	@install -m 644 systemd/mosquitto/scenic-gate.conf $(SHARE)/scenic-gate/mosquitto
 	@install -D -m 644 systemd/grafana/scenic-gate.json $(SHARE)/scenic-gate/grafana/scenic-gate.json
 	@install -D -m 644 systemd/prometheus/scenic-gate.rules.yml $(SHARE)/scenic-gate/prometheus/scenic-gate.rules.yml
 	@install -m 644 docs/INSTALL.md $(SHARE)/doc/scenic-gate

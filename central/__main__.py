@@ -1,4 +1,4 @@
-"""The centre's command line: run, check, keys, refold."""
+"""The centre's command line: run, check, keys, certificate, refold."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from central.access import AUTHORITY_FILE
 from central.app import serve
-from central.keys import KeyFileError, create_keys
+from central.authority import utc_now, write_pair
+from central.keys import KeyFileError, create_keys, load_keys
 from central.logs import configure_logs
 from central.reconcile import fold, forget
 from central.settings import Loaded, load_settings
@@ -50,6 +52,18 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_argument("folder", type=Path)
     keys.add_argument("--demo", action="store_true", help="make demo keys, which prove nothing")
     keys.set_defaults(command=_keys)
+    certificate = commands.add_parser(
+        "certificate", help="make a key and a certificate: for a server, or for a client of the brokers"
+    )
+    certificate.add_argument("folder", type=Path, help="the folder with the centre's keys")
+    certificate.add_argument(
+        "names", nargs="+", help="the server's names and addresses, or what the access rules call the client"
+    )
+    certificate.add_argument("--client", action="store_true", help="for a client")
+    certificate.add_argument(
+        "--out", type=Path, required=True, help="where to: OUT.crt, OUT.key, and authority.crt beside them"
+    )
+    certificate.set_defaults(command=_certificate)
     return parser
 
 
@@ -71,6 +85,23 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _keys(arguments: argparse.Namespace) -> int:
     print(json.dumps(create_keys(arguments.folder, demo=arguments.demo).public_texts()))
+    return 0
+
+
+def _certificate(arguments: argparse.Namespace) -> int:
+    authority, names = load_keys(arguments.folder).authority, arguments.names
+    if arguments.client and len(names) > 1:
+        print("a client has one name", file=sys.stderr)
+        return 2
+    made = (
+        authority.for_client(names[0], utc_now())
+        if arguments.client
+        else authority.for_server(names, utc_now())
+    )
+    certificate, key = write_pair(*made, arguments.out)
+    trusted = arguments.out.with_name(AUTHORITY_FILE)
+    trusted.write_text(authority.certificate_text(), "ascii")
+    print(json.dumps({"certificate": str(certificate), "key": str(key), "authority": str(trusted)}))
     return 0
 
 

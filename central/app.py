@@ -7,12 +7,14 @@ import contextlib
 import random
 import secrets
 import signal
+import ssl
 from collections.abc import Callable, Coroutine
 from functools import partial
 
 from aiohttp import web
 
 from admission.short_codes import SHORT_CODES, short_code
+from central.access import AccessFiles
 from central.announcing import Announcer
 from central.capacity import Allotting
 from central.catalogue import put_in
@@ -91,6 +93,8 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         on_up=link_is_up,
         random=random.random,
     )
+    access = AccessFiles(store, loaded.keys.authority, loaded.access, wall_clock_ms)
+    await access.write()
     centre = Centre(
         store=store,
         policy=loaded.policy,
@@ -101,6 +105,8 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         new_short_code=lambda: short_code(secrets.randbelow(SHORT_CODES)),
         rights_changed=rights_changed,
         payments_changed=uses_folded,
+        boxes_changed=access.write,
+        list_token=settings.http.list_token,
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(publisher.run())
@@ -111,7 +117,7 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
             tasks.create_task(collecting.run())
         tasks.create_task(intake.run())
         tasks.create_task(link.run())
-        tasks.create_task(_serve_http(make_app(centre, settings.http), settings.http, on_ready))
+        tasks.create_task(_serve_http(make_app(centre, settings.http), settings.http, loaded.tls, on_ready))
 
 
 def _collecting(loaded: Loaded, store: Store, on_settled: Callable[[bool], None]) -> Collecting | None:
@@ -123,12 +129,14 @@ def _collecting(loaded: Loaded, store: Store, on_settled: Callable[[bool], None]
     return Collecting(store, loaded.policy, provider, table.retry_after_h, wall_clock_ms, on_settled)
 
 
-async def _serve_http(app: web.Application, http: HttpTable, on_ready: Callable[[str, int], None]) -> None:
+async def _serve_http(
+    app: web.Application, http: HttpTable, tls: ssl.SSLContext | None, on_ready: Callable[[str, int], None]
+) -> None:
     """Serve `app` until cancelled."""
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, http.host, http.port).start()
+        await web.TCPSite(runner, http.host, http.port, ssl_context=tls).start()
         host, port = runner.addresses[0][:2]
         on_ready(host, port)
         await asyncio.Event().wait()

@@ -16,10 +16,12 @@ from admission.keys import (
     read_signing_key,
     signing_key_text,
 )
+from central.authority import Authority, new_authority, read_authority, utc_now
 
 ISSUER_FILE = "issuer.key"
 LIST_FILE = "list.key"
 HASH_FILE = "hash.key"
+AUTHORITY_FILES = ("authority.crt", "authority.key")
 HASH_KEY_BYTES = 32
 
 
@@ -29,11 +31,12 @@ class KeyFileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CentreKeys:
-    """What the centre signs tickets and lists with, and the key that hides other issuers' codes."""
+    """What the centre signs tickets, lists and certificates with, and the key that hides other issuers' codes."""
 
     issuer: SigningKey
     lists: SigningKey
     hash_key: bytes
+    authority: Authority
 
     @property
     def has_demo(self) -> bool:
@@ -51,6 +54,7 @@ def load_keys(folder: Path) -> CentreKeys:
         issuer=_signing_key(folder / ISSUER_FILE),
         lists=_signing_key(folder / LIST_FILE),
         hash_key=_hash_key(folder / HASH_FILE),
+        authority=_authority(folder),
     )
 
 
@@ -60,6 +64,12 @@ def create_keys(folder: Path, *, demo: bool) -> CentreKeys:
     for name in (ISSUER_FILE, LIST_FILE):
         _create(folder / name, signing_key_text(new_signing_key(Ed25519PrivateKey.generate(), demo=demo)))
     _create(folder / HASH_FILE, secrets.token_hex(HASH_KEY_BYTES))
+    if not any((folder / name).exists() for name in AUTHORITY_FILES):
+        authority = new_authority(utc_now())
+        for name, text in zip(
+            AUTHORITY_FILES, (authority.certificate_text(), authority.key_text()), strict=True
+        ):
+            _create(folder / name, text.strip())
     return load_keys(folder)
 
 
@@ -105,3 +115,13 @@ def _hash_key(path: Path) -> bytes:
     if len(key) != HASH_KEY_BYTES:
         raise KeyFileError(f"{path}: not {HASH_KEY_BYTES} bytes in hex")
     return key
+
+
+def _authority(folder: Path) -> Authority:
+    certificate, key = (folder / name for name in AUTHORITY_FILES)
+    try:
+        return read_authority(_text(certificate), _text(key))
+    except KeyFileError as error:
+        raise KeyFileError(f"{error}; `central keys` makes what is missing") from error
+    except ValueError as error:
+        raise KeyFileError(f"{key}: {error}") from error

@@ -174,6 +174,29 @@ boxes = Table(
     Column("site_id", String(64), nullable=False),
     Column("public_key", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("barred_s", BigInteger, comment="since when no broker lets it in; null: it is let in"),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("secret_sha256", Bytes(32), primary_key=True),
+    Column("box_id", String(64), nullable=False),
+    Column("site_id", String(64), nullable=False),
+    Column("until_s", BigInteger, nullable=False),
+    Column("used_by", Bytes(32), comment="digest of the request that it was used for"),
+    Column("certificate", Text, comment="what was answered, in case the answer was lost"),
+    comment="One-time tokens with which boxes enrol.",
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("serial", String(40), primary_key=True, comment="hex"),
+    Column("box_id", String(64), nullable=False, index=True),
+    Column("until_s", BigInteger, nullable=False),
+    Column("revoked_s", BigInteger),
+    comment="What the authority has issued to boxes.",
 )
 
 presence = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +39,10 @@ class HttpTable(msgspec.Struct, frozen=True, kw_only=True):
     """Bearer token for everything; may be empty only on a loopback address."""
     list_token: str = ""
     """Bearer token with which boxes fetch lists, and nothing else."""
+    tls_cert_file: str = ""
+    """File with the certificate (PEM, chain included) for HTTPS; empty for HTTP."""
+    tls_key_file: str = ""
+    """File with the certificate's private key (PEM)."""
 
     @property
     def is_loopback(self) -> bool:
@@ -79,6 +84,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Folder with issuer.key, list.key and hash.key."""
     policy: str
     """File with sites, fares, free visits and limits."""
+    access: str = ""
+    """Folder for the brokers' access rules and the list of revoked certificates; empty: they are kept by hand."""
     broker: Broker
     http: HttpTable = HttpTable()
     list_pace: ListPace = ListPace()
@@ -93,6 +100,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     keys: CentreKeys
     store: Path
     lists: Path
+    access: Path | None
+    tls: ssl.SSLContext | None
 
 
 def load_settings(path: Path) -> Loaded:
@@ -105,6 +114,9 @@ def load_settings(path: Path) -> Loaded:
     folder = path.parent
     keys = _attempt("keys", lambda: load_keys(folder / settings.keys), problems)
     policy = _attempt("policy", lambda: load_policy(folder / settings.policy), problems)
+    tls = _attempt("http", lambda: _tls(settings.http, folder), problems)
+    broker = settings.broker.based_at(folder)
+    problems += [f"broker.{problem}" for problem in broker.tls_problems()]
     if keys and keys.has_demo and settings.profile is not Profile.DEMO:
         problems.append("keys: demo keys, which only the profile demo accepts")
     if settings.payments.provider is Provider.MOCK and settings.profile is not Profile.DEMO:
@@ -112,11 +124,13 @@ def load_settings(path: Path) -> Loaded:
     if problems or keys is None or policy is None:
         raise SettingsError(tuple(problems))
     return Loaded(
-        settings=settings,
+        settings=msgspec.structs.replace(settings, broker=broker),
         policy=policy,
         keys=keys,
         store=folder / settings.store,
         lists=folder / settings.lists,
+        access=folder / settings.access if settings.access else None,
+        tls=tls,
     )
 
 
@@ -129,6 +143,20 @@ def _attempt(name: str, read: Callable[[], _T], problems: list[str]) -> _T | Non
     except KeyFileError as error:
         problems.append(f"{name}: {error}")
     return None
+
+
+def _tls(http: HttpTable, folder: Path) -> ssl.SSLContext | None:
+    """Return what makes the service speak HTTPS; None where it is to speak HTTP."""
+    if bool(http.tls_cert_file) != bool(http.tls_key_file):
+        raise SettingsError(("tls_key_file: certificate and key come together or not at all",))
+    if not http.tls_cert_file:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(folder / http.tls_cert_file, folder / http.tls_key_file)
+    except OSError as error:
+        raise SettingsError((f"tls_cert_file: {http.tls_cert_file}: {error}",)) from error
+    return context
 
 
 def _token_problems(http: HttpTable) -> list[str]:

@@ -46,32 +46,39 @@ class StaffRole(StrEnum):
     SUPERVISOR = "supervisor"
 
 
-class CentreTable(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the central platform is."""
+class BrokerAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """How a broker lets this box in: by its certificate, or by a name and a password."""
+
+    username: str = ""
+    """Empty where a certificate says who the box is."""
+    password_file: str = ""
+    """File that holds the broker's password; empty for none."""
+    tls_ca_file: str = ""
+    """File with the authority (PEM) that signed the broker's certificate; empty: what is said is not secured."""
+    tls_cert_file: str = ""
+    """File with this box's certificate (PEM); empty for none."""
+    tls_key_file: str = ""
+    """File with the certificate's private key (PEM)."""
+    keepalive_s: Annotated[int, msgspec.Meta(ge=2, le=300)] = 15
+    """A silent link is noticed after one to two of these, in seconds."""
+
+
+class CentreTable(BrokerAccess, frozen=True, kw_only=True):
+    """Where the central platform is. `gate-agent enrol` fills the files that are named here."""
 
     url: str
     """Base address from which lists are fetched, as http(s)://host:port."""
     broker_host: str
     broker_port: Port
-    username: str = ""
-    password_file: str = ""
-    """File that holds the broker's password; empty for none."""
     list_token_file: str = ""
     """File that holds the token with which lists are fetched; empty for none."""
-    keepalive_s: Annotated[int, msgspec.Meta(ge=2, le=300)] = 15
-    """A silent link is noticed after one to two of these, in seconds."""
 
 
-class SiteBrokerTable(msgspec.Struct, frozen=True, kw_only=True):
+class SiteBrokerTable(BrokerAccess, frozen=True, kw_only=True):
     """Where the boxes of the site speak to each other."""
 
     host: str
     port: Port
-    username: str = ""
-    password_file: str = ""
-    """File that holds the broker's password; empty for none."""
-    keepalive_s: Annotated[int, msgspec.Meta(ge=2, le=300)] = 15
-    """A silent link is noticed after one to two of these, in seconds."""
 
 
 class NeighbourTable(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,6 +42,11 @@ class BackOffice:
         """Import rows of products, tickets, refunds, groups, credit-lines or boxes."""
         await self._post(f"/v1/imports/{kind}", {"rows": list(rows)})
 
+    async def invite(self, box_id: str, site_id: str) -> str:
+        """Return the token with which a box enrols, once."""
+        answer = await self._post(f"/v1/boxes/{box_id}/invitation", {"site_id": site_id})
+        return str(answer["token"])
+
     async def sell(self, product: str, valid_from: str, valid_until: str, count: int) -> list[Sold]:
         """Sell `count` tickets; dates are local days, the last one inclusive."""
         order = {"product": product, "valid_from": valid_from, "valid_until": valid_until, "count": count}

@@ -19,6 +19,7 @@ SITE_ID = "fairy"
 OTA = "ota"
 OTA_PATTERN = "OTA-[0-9]{10}"
 READY_TIMEOUT_S = 20.0
+_TLS_FILES = {"ca": "authority.crt", "cert": "box.crt", "key": "tls.key"}
 HANDHELD_LANE, STAFF_ID = "H1", "s1"
 ATTENDED_MS = 30_000
 """How long a member of staff may take to say whether a visitor went in."""
@@ -80,9 +81,10 @@ class Box:
         for cable in (*self._centre_cables, *([self._site_cable] if self._site_cable else [])):
             await stack.enter_async_context(cable)
 
-    async def make_key(self) -> None:
-        """Have the box make its key; its settings must be there."""
-        self.public_key = (await output(python("gate_agent", "key", str(self._settings)))).strip()
+    async def enrol(self, token: str) -> None:
+        """Have the box make its keys and get the rest from the centre; its settings must be there."""
+        words = await output(python("gate_agent", "enrol", str(self._settings), token))
+        self.public_key = words.splitlines()[0].removeprefix("key: ")
 
     async def until_ready(self) -> None:
         """Return once its service answers."""
@@ -129,7 +131,7 @@ class Box:
         self._the_site_cable.restore()
 
     def write_settings(
-        self, keys: Path, keys_texts: Mapping[str, str], lanes: Sequence[Lane], release_timeout_ms: int
+        self, keys_texts: Mapping[str, str], lanes: Sequence[Lane], release_timeout_ms: int
     ) -> None:
         """Write the settings of a box that stands alone."""
         text = toml(
@@ -138,8 +140,8 @@ class Box:
                 "box_id": self.box_id,
                 "site_id": SITE_ID,
                 "state_dir": self.box_id,
-                "policy_file": str(PROJECT / "config" / "policies" / "default.toml"),
-                "hash_key_file": str(keys / "hash.key"),
+                "policy_file": f"{self.box_id}/policy.toml",
+                "hash_key_file": f"{self.box_id}/hash.key",
                 "list_keys": [keys_texts["list"]],
             }
         )
@@ -149,6 +151,7 @@ class Box:
                 "broker_host": "127.0.0.1",
                 "broker_port": self._broker_cable.port,
                 "keepalive_s": 3,
+                **self._tls,
             }
         )
         text += "[[issuer_keys]]\n" + toml({"key": keys_texts["issuer"], "uses": ["ticket", "credit"]})
@@ -179,12 +182,17 @@ class Box:
     def introduce(self, neighbours: Sequence[Box]) -> None:
         """Add the site's broker and the neighbours, whose keys are made by now, to the settings."""
         text = "[site_broker]\n" + toml(
-            {"host": "127.0.0.1", "port": self._the_site_cable.port, "keepalive_s": 3}
+            {"host": "127.0.0.1", "port": self._the_site_cable.port, "keepalive_s": 3, **self._tls}
         )
         for neighbour in neighbours:
             text += "[[neighbours]]\n" + toml({"box_id": neighbour.box_id, "key": neighbour.public_key})
         with self._settings.open("a", encoding="utf-8") as file:
             file.write(text)
+
+    @property
+    def _tls(self) -> dict[str, str | int | list[str]]:
+        """Where the box keeps what it is let in with."""
+        return {f"tls_{what}_file": f"{self.box_id}/{name}" for what, name in _TLS_FILES.items()}
 
     @property
     def _centre_cables(self) -> tuple[Proxy, Proxy]:

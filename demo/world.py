@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import pwd
 import secrets
 import shutil
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
+from central.access import AUTHORITY_FILE, REVOKED_FILE, RULES_FILE
 from demo.back_office import BackOffice
 from demo.box import HANDHELD_LANE, OTA, PROJECT, READY_TIMEOUT_S, SITE_ID, Box, Lane, toml
 from demo.processes import Child, find_program, free_port, output, python, until_listening
@@ -93,18 +96,18 @@ class World:
         """Start everything but the boxes, and register what they need; the demo's keys are made at the first run."""
         self._lay_out()
         keys_texts = json.loads(await output(python("central", "keys", str(self._keys), "--demo")))
-        self._write_broker_settings("mosquitto", self._broker_port)
-        await self._start(self.broker)
-        await until_listening("mosquitto", self._broker_port)
-        if self.site_broker is not None:
-            self._write_broker_settings("site-mosquitto", self._site_port)
-            await self._start(self.site_broker)
-            await until_listening("the site's mosquitto", self._site_port)
+        await asyncio.gather(
+            self._certify("server", "127.0.0.1"), self._certify("central", "central", "--client")
+        )
         self._write_centre_settings()
         await self._start(self.centre)
         await until_listening("the centre", self.centre_port)
         await self._set_up_boxes(keys_texts, await self._start_hardware())
-        await self._register()
+        await self._start_broker(self.broker, "mosquitto", self._broker_port)
+        if self.site_broker is not None:
+            await self._start_broker(self.site_broker, "site-mosquitto", self._site_port)
+        async with self.back_office as office:
+            await office.import_rows("products", PRODUCTS)
 
     async def start_agent(self) -> None:
         """Start every box, and start it again whenever it ends."""
@@ -162,6 +165,14 @@ class World:
     def _keys(self) -> Path:
         return self.folder.parent / "demo-keys"
 
+    @property
+    def _certificates(self) -> Path:
+        return self.folder / "certificates"
+
+    @property
+    def _access(self) -> Path:
+        return self.folder / "centre" / "access"
+
     async def _start_hardware(self) -> dict[str, dict[str, int]]:
         """Start cameras, turnstiles and visitors: a process that knows nothing of ours; return each lane's ports."""
         command = [sys.executable, "-I", str(PROJECT / "simulator" / "witness.py"), "--follow"]
@@ -181,12 +192,15 @@ class World:
     async def _set_up_boxes(
         self, keys_texts: Mapping[str, str], ports: Mapping[str, Mapping[str, int]]
     ) -> None:
-        """Give every box its cables, settings and key, and make neighbours known to each other."""
+        """Give every box its cables and settings, enrol it, and make neighbours known to each other."""
         for box in self.boxes.values():
             await box.lay_cables(self._stack)
             lanes = [self._lane(lane_id, ports[lane_id]) for lane_id in box.lane_ids]
-            box.write_settings(self._keys, keys_texts, lanes, self._release_timeout_ms)
-        await asyncio.gather(*(box.make_key() for box in self.boxes.values()))
+            box.write_settings(keys_texts, lanes, self._release_timeout_ms)
+        async with self.back_office as office:
+            tokens = [await office.invite(box_id, SITE_ID) for box_id in self.boxes]
+        enrolling = (box.enrol(token) for box, token in zip(self.boxes.values(), tokens, strict=True))
+        await asyncio.gather(*enrolling)
         if self.site_broker is not None:
             for box in self.boxes.values():
                 box.introduce([other for other in self.boxes.values() if other is not box])
@@ -195,15 +209,16 @@ class World:
         camera = self._cameras.get(lane_id, f"http://127.0.0.1:{ports['camera']}/")
         return Lane(lane_id, camera, ports["controller"])
 
-    async def _register(self) -> None:
-        """Tell the centre what it sells and which boxes it may believe."""
-        boxes = [
-            {"box_id": box.box_id, "site_id": SITE_ID, "public_key": box.public_key}
-            for box in self.boxes.values()
-        ]
-        async with self.back_office as office:
-            await office.import_rows("products", PRODUCTS)
-            await office.import_rows("boxes", boxes)
+    async def _certify(self, name: str, *arguments: str) -> None:
+        """Have the centre's authority make a certificate."""
+        out = str(self._certificates / name)
+        await output(python("central", "certificate", str(self._keys), *arguments, "--out", out))
+
+    async def _start_broker(self, broker: Child, name: str, port: int) -> None:
+        """Start a broker that lets in whom the centre's files name; the boxes have enrolled by now."""
+        self._write_broker_settings(name, port)
+        await self._start(broker)
+        await until_listening(name, port)
 
     async def _start(self, child: Child) -> None:
         await child.start()
@@ -227,8 +242,16 @@ class World:
             (self.folder / "frames").symlink_to(pictures)
 
     def _write_broker_settings(self, name: str, port: int) -> None:
+        user = pwd.getpwuid(
+            os.geteuid()
+        ).pw_name  # root would become mosquitto, which cannot read these files
         (self.folder / f"{name}.conf").write_text(
-            f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nlog_dest stderr\n",
+            f"user {user}\nlog_dest stderr\nset_tcp_nodelay true\nlistener {port} 127.0.0.1\n"
+            "allow_anonymous false\nrequire_certificate true\n"
+            "use_identity_as_username true\nuse_username_as_clientid true\n"
+            f"cafile {self._access / AUTHORITY_FILE}\ncrlfile {self._access / REVOKED_FILE}\n"
+            f"certfile {self._certificates / 'server.crt'}\nkeyfile {self._certificates / 'server.key'}\n"
+            f"acl_file {self._access / RULES_FILE}\n",
             "utf-8",
         )
 
@@ -241,10 +264,21 @@ class World:
                     "lists": str(self.folder / "centre" / "lists"),
                     "keys": str(self._keys),
                     "policy": str(PROJECT / "config" / "policies" / "default.toml"),
+                    "access": str(self._access),
                 }
             )
             + "[broker]\n"
-            + toml({"host": "127.0.0.1", "port": self._broker_port, "client_id": "centre", "keepalive_s": 5})
+            + toml(
+                {
+                    "host": "127.0.0.1",
+                    "port": self._broker_port,
+                    "client_id": "central",
+                    "keepalive_s": 5,
+                    "tls_ca_file": str(self._certificates / AUTHORITY_FILE),
+                    "tls_cert_file": str(self._certificates / "central.crt"),
+                    "tls_key_file": str(self._certificates / "central.key"),
+                }
+            )
             + "[http]\n"
             + toml({"port": self.centre_port}),
             "utf-8",

@@ -1,4 +1,4 @@
-"""Command line of the box: `gate-agent run|check|key|doctor SETTINGS`, `explain SETTINGS CODE`, `reasons`."""
+"""Command line of the box: `gate-agent run|check|key|enrol|doctor|explain|salvage SETTINGS`, and `reasons`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,22 @@ from config.loader import SettingsError
 from config.policy_file import load_policy
 from config.settings import Profile, Settings, code_book, load_settings
 from gate_agent.app import known_facts, run
+from gate_agent.brokers import broker_problems
 from gate_agent.doctor.examination import examine
 from gate_agent.doctor.findings import Level
+from gate_agent.enrolling import EnrolError, enrol
 from gate_agent.identity import box_key
 from gate_agent.logs import set_up_logging
 from gate_agent.reasons_page import reasons_page
 from gate_agent.secret_files import read_hash_key, secret_problems
 from offline_cache.opening import StoreError
 from offline_cache.salvage import salvage
+from sync.enrolment import TokenError, read_token
 
 EXIT_FAILED = 1
 EXIT_WRONG_SETTINGS = 2
 EXIT_STORE = 3
+_TEXTS = {"explain": " and a code", "enrol": " and a token"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,14 +42,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gate-agent", description="Scenic Gate: the box at the gate")
     parser.add_argument(
         "command",
-        choices=("run", "check", "key", "doctor", "explain", "salvage", "reasons"),
-        help="run; check the settings; print the box's key; look at everything the box stands on; say why a code is"
-        " answered as it is; save what can be read of a damaged memory; print the page of reasons",
+        choices=("run", "check", "key", "enrol", "doctor", "explain", "salvage", "reasons"),
+        help="run; check the settings; print the box's key; get the box's certificate and everything else from the"
+        " centre; look at everything the box stands on; say why a code is answered as it is; save what can be read of"
+        " a damaged memory; print the page of reasons",
     )
     parser.add_argument(
         "settings", type=Path, nargs="?", help="the settings file (TOML); `reasons` needs none"
     )
-    parser.add_argument("code", nargs="?", help="explain: the text of the code")
+    parser.add_argument(
+        "text",
+        nargs="?",
+        help="explain: the code; enrol: the centre's token, or - to read it from standard input",
+    )
     parser.add_argument(
         "--at", type=datetime.fromisoformat, help="explain: the moment, ISO 8601 (default: now)"
     )
@@ -55,12 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "reasons":
         print(reasons_page(), end="")
         return 0
-    if options.settings is None or (options.command == "explain" and options.code is None):
-        parser.error(
-            f"{options.command} needs a settings file{' and a code' if options.command == 'explain' else ''}"
-        )
+    if options.settings is None or (options.command in _TEXTS and options.text is None):
+        parser.error(f"{options.command} needs a settings file{_TEXTS.get(options.command, '')}")
     try:
-        settings = _load(options.settings)
+        is_new = options.command == "enrol"  # what the settings name is still to come
+        settings = load_settings(options.settings) if is_new else _load(options.settings)
     except SettingsError as error:
         for problem in error.problems:
             print(f"{options.settings}: {problem}", file=sys.stderr)
@@ -69,14 +77,22 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "check":
         print(f"{options.settings}: in order")
         return 0
-    if options.command == "key":
-        return _print_key(settings, folder)
-    if options.command == "explain":
-        return asyncio.run(_explain(settings, folder, options.code, options.at, options.lane))
-    if options.command == "doctor":
-        return asyncio.run(_examine(settings, folder, as_json=options.json))
-    if options.command == "salvage":
-        return _salvage(settings, folder)
+    return _do(options, settings, folder)
+
+
+def _do(options: argparse.Namespace, settings: Settings, folder: Path) -> int:
+    """Run a command that works with the settings."""
+    match options.command:
+        case "key":
+            return _print_key(settings, folder)
+        case "enrol":
+            return _enrol(settings, folder, options.text)
+        case "explain":
+            return asyncio.run(_explain(settings, folder, options.text, options.at, options.lane))
+        case "doctor":
+            return asyncio.run(_examine(settings, folder, as_json=options.json))
+        case "salvage":
+            return _salvage(settings, folder)
     return _run(settings, folder)
 
 
@@ -84,9 +100,10 @@ def _load(path: Path) -> Settings:
     """Return the settings, checked together with the files that they name."""
     settings = load_settings(path)
     folder = path.resolve().parent
-    problems = (*_policy_problems(settings, folder), *secret_problems(settings, folder))
+    problems = [*_policy_problems(settings, folder), *secret_problems(settings, folder)]
+    problems = problems or broker_problems(settings, folder)
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(tuple(problems))
     return settings
 
 
@@ -107,6 +124,18 @@ def _print_key(settings: Settings, folder: Path) -> int:
         print(f"the box's key: {error}", file=sys.stderr)
         return EXIT_FAILED
     print(public_key_text(key.public))
+    return 0
+
+
+def _enrol(settings: Settings, folder: Path, text: str) -> int:
+    """Make the box's keys, get the rest from the centre, and print what was written."""
+    try:
+        token = read_token(sys.stdin.readline() if text == "-" else text)
+        written = asyncio.run(enrol(settings, folder, token))
+    except (EnrolError, TokenError, OSError, ValueError) as error:
+        print(f"not enrolled: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    print("\n".join(written))
     return 0
 
 

@@ -29,11 +29,11 @@ from config.settings import (
     LaneTable,
     Profile,
     Settings,
-    SiteBrokerTable,
     code_book,
     list_keys,
     neighbour_keys,
 )
+from gate_agent.brokers import centre_broker, centre_context, site_broker
 from gate_agent.clock import SystemClock, TrustedClock
 from gate_agent.health import BoxView, CameraStatus, Eye, Neighbourhood, Post
 from gate_agent.heartbeat import Heartbeat
@@ -201,8 +201,8 @@ class App:
             self._session,
         )
         self._link = self._make_link(folder, identity)
-        broker = settings.site_broker
-        self._site_link = self._make_site_link(folder, broker, identity) if broker else None
+        broker = site_broker(settings, folder)
+        self._site_link = self._make_site_link(broker, identity) if broker else None
         rules = Rules(code_book(settings, read_hash_key(folder / settings.hash_key_file)), policy)
         self._gates = {table.id: self._make_gate(table, rules) for table in settings.lanes}
         self._heartbeat = self._make_heartbeat()
@@ -318,16 +318,11 @@ class App:
     def _make_link(self, folder: Path, identity: BoxIdentity) -> CentreLink:
         settings, centre = self._settings, self._settings.centre
         keys = {key_id: key.key for key_id, key in list_keys(settings).items()}
-        fetcher = Fetcher(centre.url, read_secret(folder, centre.list_token_file))
+        fetcher = Fetcher(
+            centre.url, read_secret(folder, centre.list_token_file), centre_context(settings, folder)
+        )
         return CentreLink(
-            Broker(
-                host=centre.broker_host,
-                port=centre.broker_port,
-                client_id=f"box-{settings.site_id}-{settings.box_id}",
-                username=centre.username,
-                password=read_secret(folder, centre.password_file),
-                keepalive_s=centre.keepalive_s,
-            ),
+            centre_broker(settings, folder),
             identity,
             self._outbox,
             Feeds(
@@ -352,19 +347,11 @@ class App:
             _random,
         )
 
-    def _make_site_link(self, folder: Path, table: SiteBrokerTable, identity: BoxIdentity) -> SiteLink:
-        settings = self._settings
+    def _make_site_link(self, broker: Broker, identity: BoxIdentity) -> SiteLink:
         return SiteLink(
-            Broker(
-                host=table.host,
-                port=table.port,
-                client_id=f"side-{settings.site_id}-{settings.box_id}",  # its broker may be the centre's as well
-                username=table.username,
-                password=read_secret(folder, table.password_file),
-                keepalive_s=table.keepalive_s,
-            ),
+            broker,
             identity,
-            neighbour_keys(settings).items(),
+            neighbour_keys(self._settings).items(),
             self._outbox,
             Neighbours(self._database),
             lambda: self._clock.monotonic_ns() / 1e9,

@@ -19,17 +19,17 @@ def box_key(state_dir: Path, *, demo: bool) -> SigningKey:
         return read_signing_key(path.read_text("ascii"))
     except FileNotFoundError:
         key = new_signing_key(Ed25519PrivateKey.generate(), demo=demo)
-        _write_secret(path, signing_key_text(key))
+        write_secret(path, signing_key_text(key))
         return key
 
 
-def _write_secret(path: Path, text: str) -> None:
+def write_secret(path: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
     part.touch(mode=0o600, exist_ok=False)
-    with part.open("w", encoding="ascii") as file:
+    with part.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

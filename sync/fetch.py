@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,10 +29,14 @@ class NotFoundError(FetchError):
 
 
 class Fetcher:
-    """Fetches what is below one base address, with a bearer token if there is one."""
+    """Fetches what is below one base address, with a bearer token if there is one.
 
-    def __init__(self, base_url: str, token: str = "") -> None:
+    `tls` says whom to believe where the system's own authorities are not enough.
+    """
+
+    def __init__(self, base_url: str, token: str = "", tls: ssl.SSLContext | None = None) -> None:
         self._base_url = base_url
+        self._tls = tls
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def fetch(self, path: str, target: Path, size_bytes: int, etag: str) -> None:
@@ -69,7 +74,11 @@ class Fetcher:
                 raise FetchError(f"{path} cannot be fetched: {type(error).__name__} {error}") from error
 
     def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(timeout=_TIMEOUT, headers=self._headers)
+        return aiohttp.ClientSession(
+            timeout=_TIMEOUT,
+            headers=self._headers,
+            connector=aiohttp.TCPConnector(ssl=self._tls) if self._tls else None,
+        )
 
     def _url(self, path: str) -> str:
         return f"{self._base_url}/{path.lstrip('/')}"

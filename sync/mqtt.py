@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any
 
@@ -20,6 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from sync.link import LONGEST_WAIT_S, backoff_s
+from sync.tls import broker_context
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,41 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     username: str = ""
     password: str = ""
     keepalive_s: int = 15
+    tls_ca_file: str = ""
+    """File with the authority (PEM) that has signed the broker's certificate; empty for a connection in the clear."""
+    tls_cert_file: str = ""
+    """File with this side's certificate (PEM); empty for none."""
+    tls_key_file: str = ""
+    """File with its key (PEM)."""
+
+    def based_at(self, folder: Path) -> Broker:
+        """Return the same with files that are found from `folder`."""
+        files = {name: getattr(self, name) for name in _TLS_FILES}
+        return msgspec.structs.replace(
+            self, **{name: str(folder / file) for name, file in files.items() if file}
+        )
+
+    def tls_problems(self) -> list[str]:
+        """Return what is wrong with the files, each with its name here."""
+        if not self.tls_ca_file:
+            named = [name for name in _TLS_FILES if getattr(self, name)]
+            return [f"{name}: of no use without tls_ca_file" for name in named]
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            return ["tls_key_file: certificate and key come together or not at all"]
+        try:
+            self.tls_context()
+        except OSError as error:
+            return [f"tls_ca_file, tls_cert_file, tls_key_file: {error}"]
+        return []
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return what secures the connection, None for one in the clear; OSError when a file cannot be used."""
+        if not self.tls_ca_file:
+            return None
+        return broker_context(self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
+
+
+_TLS_FILES = ("tls_ca_file", "tls_cert_file", "tls_key_file")
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -95,7 +133,11 @@ class MqttLink:
 
     async def _connect_and_stay(self) -> bool:
         """Return, once the connection is lost or could not be made, whether it was up."""
-        connection = _Connection(self._broker, self._will, self._on_message)
+        try:
+            connection = _Connection(self._broker, self._will, self._on_message)
+        except OSError as error:
+            log.warning("link to %s:%d: its certificate: %s", self._broker.host, self._broker.port, error)
+            return False
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S * 2):
                 await connection.open(self._subscriptions)
@@ -190,6 +232,9 @@ class _Connection:
         client.max_inflight_messages_set(0)
         if self._broker.username:
             client.username_pw_set(self._broker.username, self._broker.password)
+        tls = self._broker.tls_context()
+        if tls is not None:
+            client.tls_set_context(tls)
         if will is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=True)
         client.on_connect = self._handle_connect
@@ -236,6 +281,9 @@ class _Connection:
     def _read(self) -> None:
         try:
             self._client.loop_read()
+            # What TLS has taken off the socket already makes no socket readable.
+            while not self._lost.done() and _has_more(self._client.socket()):
+                self._client.loop_read()
         except Exception as error:  # noqa: BLE001 - a receiver's error; the loop would log it and go on
             if not self._lost.done():
                 self._lost.set_exception(error)
@@ -282,3 +330,7 @@ class _Connection:
     def _end(self, why: str) -> None:
         if not self._lost.done():
             self._lost.set_result(why)
+
+
+def _has_more(sock: Any) -> bool:
+    return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,13 @@ from central.keys import CentreKeys
 from central.store import Store
 
 
+async def _nothing() -> None:
+    """Nobody is to be told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Centre:
-    """The running centre: `rights_changed` is called after every COMMIT that changed rights.
+    """The running centre: `rights_changed` is called after every COMMIT that changed rights, `boxes_changed` of boxes.
 
     `new_short_code` must never return the same code again, nor one that could be guessed.
     """
@@ -28,3 +32,6 @@ class Centre:
     new_short_code: Callable[[], str]
     rights_changed: Callable[[], None]
     payments_changed: Callable[[], None] = lambda: None
+    boxes_changed: Callable[[], Awaitable[None]] = _nothing
+    list_token: str = ""
+    """With which boxes fetch lists; those that enrol are told."""

@@ -44,6 +44,7 @@ class ImportRoutes:
             raise ApiError(422, "invalid_rows", message, errors=shown) from error
         if counts.changed:
             self._centre.rights_changed()
+            await self._centre.boxes_changed()
         return json_response(counts)
 
     def _kind(self, request: web.Request) -> Kind:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from central.settings import HttpTable
 from central.web.auth import auth_middleware
+from central.web.boxes import BoxRoutes
 from central.web.centre import Centre
 from central.web.errors import errors_middleware
 from central.web.files import FileRoutes
@@ -30,6 +31,7 @@ _KINDS = (
     FileRoutes,
     PhoneRoutes,
     PaymentRoutes,
+    BoxRoutes,
 )
 
 

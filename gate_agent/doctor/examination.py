@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 
 from config.settings import CameraTable, Driver, Profile, Settings
+from gate_agent.brokers import centre_broker, site_broker
 from gate_agent.doctor.around import (
     ask_centre,
     examine_turnstile,
@@ -110,25 +111,10 @@ def _tried(table: CameraTable) -> CameraSettings:
 
 def _brokers(settings: Settings, folder: Path) -> Iterator[tuple[str, Broker, str]]:
     """Yield each broker with the topic on which this box hears itself."""
-    topics, box = BoxTopics(settings.site_id, settings.box_id), f"{settings.site_id}-{settings.box_id}"
-    centre, site = settings.centre, settings.site_broker
-    yield (
-        "centre",
-        Broker(
-            host=centre.broker_host,
-            port=centre.broker_port,
-            client_id=f"box-{box}",
-            username=centre.username,
-            password=read_secret(folder, centre.password_file),
-        ),
-        topics.presence,
-    )
+    topics, site = BoxTopics(settings.site_id, settings.box_id), site_broker(settings, folder)
+    yield "centre", centre_broker(settings, folder), topics.presence
     if site is not None:
-        password = read_secret(folder, site.password_file)
-        own = Broker(
-            host=site.host, port=site.port, client_id=f"side-{box}", username=site.username, password=password
-        )
-        yield "site", own, topics.side(Side.HEAD)
+        yield "site", site, topics.side(Side.HEAD)
 
 
 async def _running(settings: Settings, folder: Path) -> AsyncIterator[Finding]:
@@ -200,8 +186,10 @@ def _secrets(settings: Settings, folder: Path) -> list[tuple[str, Path]]:
     names = {
         "hash_key_file": settings.hash_key_file,
         "centre.password_file": settings.centre.password_file,
+        "centre.tls_key_file": settings.centre.tls_key_file,
         "centre.list_token_file": settings.centre.list_token_file,
         "site_broker.password_file": settings.site_broker.password_file if settings.site_broker else "",
+        "site_broker.tls_key_file": settings.site_broker.tls_key_file if settings.site_broker else "",
         "web.token_file": settings.web.token_file,
     }
     paths = [(setting, folder / name) for setting, name in names.items() if name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -22,8 +23,17 @@ import msgspec
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.support.secured import WITNESS, broker_settings, secure
+
 _T = TypeVar("_T")
 DEADLINE_S = 20.0
+
+
+BOXES = (
+    *(("fairy", name) for name in ("B1", "B2", "B3", "B7", "B9", "fairy-1", "box-1", "a", "b")),
+    ("bridges", "B7"),
+)
+"""Whom the tests' brokers let in."""
 
 
 def until(find: Callable[[], _T | None]) -> _T:
@@ -46,16 +56,22 @@ def free_port() -> int:
 
 @dataclass(slots=True)
 class Mosquitto:
-    """A broker that can be killed and started again on its port."""
+    """A broker that can be killed and started again on its port; it lets in `boxes`, the centre and the witness."""
 
     folder: Path
+    boxes: tuple[tuple[str, str], ...] = BOXES
+    more_rules: str = ""
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and return once it accepts connections."""
         config = self.folder / "mosquitto.conf"
-        config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
+        user = pwd.getpwuid(
+            os.geteuid()
+        ).pw_name  # root would become mosquitto, which cannot read this folder
+        settings = broker_settings(self.folder, self.port, self.boxes, self.more_rules)
+        config.write_text(f"user {user}\n{settings}")
         command = ["/usr/sbin/mosquitto", "-c", str(config)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(self._accepts)
@@ -152,6 +168,7 @@ def listening(port: int, *topics: str) -> Iterator[Ear]:
     client = Client(CallbackAPIVersion.VERSION2, client_id=f"ear-{os.urandom(4).hex()}")
     ear = Ear(client)
     client.on_message = ear.keep
+    secure(client, WITNESS)
     client.connect("127.0.0.1", port)
     client.subscribe([(topic, 1) for topic in topics])
     client.loop_start()

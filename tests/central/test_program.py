@@ -25,6 +25,7 @@ from sync.protocol import (
 from tests.central.programs import Centre, Ear, Mosquitto, listening, until
 from tests.central.test_settings import POLICY_FILE
 from tests.central.world import NOW_MS, Box, admitted, closed, refusal
+from tests.support.secured import tls_settings
 
 pytestmark = pytest.mark.e2e
 PRODUCT = {"code": "DAY", "name_zh": "日票", "name_en": "Day ticket", "site_ids": ["fairy"]}
@@ -78,7 +79,7 @@ policy = "{POLICY_FILE}"
 host = "127.0.0.1"
 port = {broker.port}
 client_id = "centre"
-[http]
+{tls_settings("central")}[http]
 port = 0
 [payments]
 provider = "mock"

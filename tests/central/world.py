@@ -25,6 +25,7 @@ from admission.keys import SigningKey, new_signing_key, public_key_text
 from admission.policy import CreditLimits, FreeVisit, OfflineLimits, Policy, Scope, Site
 from admission.reasons import Reason
 from admission.tickets import Basis, Outcome, Risk
+from central.authority import new_authority, utc_now
 from central.keys import CentreKeys
 from central.schema import boxes, products, tickets
 from sync.protocol import Batch, BoxTopics, Stream, encode_batch
@@ -63,7 +64,12 @@ def signing_key(seed: str, *, demo: bool = False) -> SigningKey:
     return new_signing_key(Ed25519PrivateKey.from_private_bytes(seed.encode().ljust(32, b".")), demo=demo)
 
 
-KEYS = CentreKeys(issuer=signing_key("issuer"), lists=signing_key("lists"), hash_key=b"h" * 32)
+KEYS = CentreKeys(
+    issuer=signing_key("issuer"),
+    lists=signing_key("lists"),
+    hash_key=b"h" * 32,
+    authority=new_authority(utc_now()),
+)
 
 
 @dataclass(slots=True)

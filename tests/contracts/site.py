@@ -27,6 +27,7 @@ from sync.protocol import BoxTopics
 from tests.central.programs import DEADLINE_S, Centre, Ear, Mosquitto, free_port, listening, until
 from tests.central.world import Box as Speaker
 from tests.contracts.http_contract import Exchange, Service, problems
+from tests.support.secured import tls_settings
 
 POLICY_FILE = Path(__file__).parent.parent.parent / "config" / "policies" / "default.toml"
 SITE_ID = "fairy"
@@ -314,7 +315,7 @@ policy = "{POLICY_FILE}"
 host = "127.0.0.1"
 port = {broker_port}
 client_id = "centre"
-[http]
+{tls_settings("central")}[http]
 port = {http_port}
 token = "{TOKEN}"
 list_token = "{LIST_TOKEN}"
@@ -364,7 +365,7 @@ list_keys = ["{public["list"]}"]
 url = "{centre_url}"
 broker_host = "127.0.0.1"
 broker_port = {broker_port}
-list_token_file = "list_token"
+{tls_settings(f"{SITE_ID}/{box_id}")}list_token_file = "list_token"
 keepalive_s = 2
 [[issuer_keys]]
 key = "{public["issuer"]}"

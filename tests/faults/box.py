@@ -20,6 +20,7 @@ from admission.tickets import Ticket
 from demo.processes import free_port, python
 from demo.world import PROJECT
 from tests.admission.makers import HASH_KEY, TICKET_ISSUER, signing_key, ticket
+from tests.support.secured import tls_settings
 from tests.support.waiting import until_asked
 
 LIST_SIGNER = signing_key(7)
@@ -167,6 +168,7 @@ class Box:
             'broker_host = "127.0.0.1"',
             f"broker_port = {self.broker_port}",
             "keepalive_s = 2",
+            tls_settings("fairy/box-1"),
             "[[issuer_keys]]",
             f"key = {json.dumps(public_key_text(TICKET_ISSUER.public))}",
             'uses = ["ticket"]',

@@ -11,6 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.central.programs import Mosquitto, until
 from tests.faults.campaign import campaign
+from tests.support.secured import WITNESS, secure
 
 pytestmark = pytest.mark.e2e
 
@@ -30,6 +31,7 @@ def test_a_puback_is_no_receipt(tmp_path: Path) -> None:
     def connected(name: str) -> Client:
         client = Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
         client.on_message = lambda _client, _data, message: heard.append(_payload(message))
+        secure(client, WITNESS)
         client.connect("127.0.0.1", broker.port)
         client.loop_start()
         return client

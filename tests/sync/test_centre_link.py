@@ -42,6 +42,7 @@ from sync.protocol import (
 from tests.admission.makers import NOW_MS, SITE, STRANGER, signing_key
 from tests.central.programs import Ear, Mosquitto, listening
 from tests.offline_cache.list_files import build_list
+from tests.support.secured import secured
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -100,7 +101,7 @@ async def opened_box(folder: Path, port: int) -> AsyncIterator[Box]:
 
     find_key = {LIST_KEY.key_id: LIST_KEY.public.key}.get
     link = CentreLink(
-        Broker(host="127.0.0.1", port=port, client_id="box-fairy-box-1"),
+        secured(Broker(host="127.0.0.1", port=port, client_id="box-fairy-box-1"), "fairy/box-1"),
         BoxIdentity(TOPICS, BOX_KEY, SESSION),
         outbox,
         Feeds(

@@ -32,6 +32,7 @@ from tests.central.programs import Centre, Mosquitto, free_port
 from tests.central.test_settings import POLICY_FILE
 from tests.central.world import Box
 from tests.offline_cache.listed_rows import Memory, opened_memory
+from tests.support.secured import secured, tls_settings
 from tests.sync.listening import running, until
 
 pytestmark = pytest.mark.e2e
@@ -99,7 +100,7 @@ async def linked(memory: Memory, port: int, url: str, box: Box, keys: CentreKeys
         return public.key if key_id == public.key_id else None
 
     link = CentreLink(
-        Broker(host="127.0.0.1", port=port, client_id=box.box_id),
+        secured(Broker(host="127.0.0.1", port=port, client_id=box.box_id), f"{box.site_id}/{box.box_id}"),
         BoxIdentity(BoxTopics(box.site_id, box.box_id), box.key, "session"),
         Outbox(memory.database),
         Feeds(
@@ -123,7 +124,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     text = (
         'store = "centre.db"\nlists = "lists"\nkeys = "keys"\n'
         f'policy = "{POLICY_FILE}"\n[http]\nport = {http_port}\n'
-        f'[broker]\nhost = "127.0.0.1"\nport = {broker.port}\nclient_id = "centre"\n'
+        f'[broker]\nhost = "127.0.0.1"\nport = {broker.port}\nclient_id = "centre"\n{tls_settings("central")}'
     )
     settings = tmp_path / "centre.toml"
     centre = Centre(settings)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import pytest
 
 from sync.mqtt import Broker, Message, MqttLink
 from tests.central.programs import Mosquitto
+from tests.support.secured import WITNESS, secured, server_files
 from tests.support.waiting import until
 
 TOPIC = "test/topic"
@@ -64,7 +66,7 @@ async def connected(
         peer.times_up += 1
 
     link = MqttLink(
-        Broker(host="127.0.0.1", port=port, client_id=client_id, keepalive_s=keepalive_s),
+        secured(Broker(host="127.0.0.1", port=port, client_id=client_id, keepalive_s=keepalive_s), WITNESS),
         subscriptions=subscriptions,
         on_message=lambda topic, payload: peer.heard.append((topic, payload)),
         on_up=on_up,
@@ -225,7 +227,9 @@ CONNACK_REFUSED, CONNACK = b"\x20\x02\x00\x05", b"\x20\x02\x00\x00"
 
 
 @pytest.mark.parametrize("refuses", ["connection", "subscription"])
-async def test_a_broker_that_refuses_is_tried_again(refuses: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_broker_that_refuses_is_tried_again(
+    refuses: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A wrong password or a missing permission may be put right there; until then the link is down and says why."""
     visits = goodbyes = 0
 
@@ -243,7 +247,9 @@ async def test_a_broker_that_refuses_is_tried_again(refuses: str, caplog: pytest
         goodbyes += 1
 
     caplog.set_level("INFO", "sync.mqtt")
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*server_files(tmp_path))
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=tls) as server:
         async with connected(server.sockets[0].getsockname()[1], wait=False) as peer:
             await until(lambda: visits >= 2)
             assert not peer.link.is_up
@@ -265,7 +271,7 @@ async def test_an_error_in_a_receiver_ends_the_link(mosquitto: Mosquitto, where:
         raise LookupError(where)
 
     link = MqttLink(
-        Broker(host="127.0.0.1", port=mosquitto.port, client_id="broken"),
+        secured(Broker(host="127.0.0.1", port=mosquitto.port, client_id="broken"), WITNESS),
         subscriptions=(TOPIC,),
         on_message=fail if where == "on_message" else lambda *_: None,
         on_up=fail if where == "on_up" else lambda: None,

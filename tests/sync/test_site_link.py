@@ -23,6 +23,7 @@ from sync.protocol import Side, encode_batch, encode_side, side_of
 from sync.site_link import SiteLink
 from sync.telling import ANSWER_ENTRIES, Teller
 from tests.central.programs import Mosquitto
+from tests.support.secured import secured
 from tests.support.site_box import SiteBox, eventually, site_box
 
 KEY = b"k" * 16
@@ -68,7 +69,10 @@ async def station(
     ):
         await box.begin()
         link = SiteLink(
-            Broker(host="127.0.0.1", port=port, client_id=f"side-{box_id}", keepalive_s=2),
+            secured(
+                Broker(host="127.0.0.1", port=port, client_id=f"side-{box_id}", keepalive_s=2),
+                f"{box.identity.topics.site_id}/{box_id}",
+            ),
             box.identity,
             [(neighbour, other.key.public)],
             box.outbox,
@@ -157,28 +161,19 @@ async def test_box_that_no_settings_name_is_not_heard(tmp_path: Path, site_broke
 
 
 async def test_silent_refusal_by_the_broker_is_noticed(
-    tmp_path: Path, site_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broker whose access rules swallow what the box says is found out, though it acknowledges everything."""
     monkeypatch.setattr("sync.site_link.ECHO_WITHIN_S", 0.5)
-    site_broker.kill()
-    (tmp_path / "rules").write_text("topic read #\n")
-    port = site_broker.port
-    config = tmp_path / "refusing.conf"
-    config.write_text(
-        f"user root\nlistener {port} 127.0.0.1\nallow_anonymous true\nacl_file {tmp_path / 'rules'}\n"
-    )
-    refusing = await asyncio.create_subprocess_exec(
-        "/usr/sbin/mosquitto", "-c", str(config), stdout=-3, stderr=-3
-    )
+    refusing = Mosquitto(tmp_path, boxes=(), more_rules="user fairy/B1\ntopic read #\n")
+    refusing.start()
     try:
-        async with station(tmp_path, port, "B1", "B2") as one:
+        async with station(tmp_path, refusing.port, "B1", "B2") as one:
             await eventually(
                 lambda: holds(any("access rules" in text for text in one.link.problems)), "the finding"
             )
     finally:
         refusing.kill()
-        await refusing.wait()
 
 
 class Ether:

@@ -23,6 +23,8 @@ OUTSIDE_THE_PACKAGES = {
     "lib/scenic-gate/app/requirements.lock",
     "lib/systemd/system/central.service",
     "lib/systemd/system/gate-agent.service",
+    "lib/systemd/system/scenic-gate-broker.path",
+    "lib/systemd/system/scenic-gate-broker.service",
     "lib/sysusers.d/scenic-gate.conf",
     "lib/tmpfiles.d/scenic-gate.conf",
     "share/doc/scenic-gate/INSTALL.md",
@@ -30,7 +32,6 @@ OUTSIDE_THE_PACKAGES = {
     "share/scenic-gate/default.toml",
     "share/scenic-gate/grafana/scenic-gate.json",
     "share/scenic-gate/lane.toml",
-    "share/scenic-gate/mosquitto/scenic-gate.acl",
     "share/scenic-gate/mosquitto/scenic-gate.conf",
     "share/scenic-gate/prometheus/scenic-gate.rules.yml",
 }
