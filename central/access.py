@@ -16,7 +16,7 @@ from central.authority import Authority
 from central.clock import Clock
 from central.enrolment import admitted_boxes, revoked_serials
 from central.store import Store
-from sync.protocol import BoxTopics, Side, all_sides, site_down
+from sync.protocol import BoxTopics, Side, all_down, all_sides, all_up, site_down
 
 RULES_FILE = "scenic-gate.acl"
 REVOKED_FILE = "revoked.pem"
@@ -48,9 +48,9 @@ def _box_rules(box: BoxTopics) -> str:
     """
     lines = (
         f"user {box.site_id}/{box.box_id}",
-        f"topic write {box.all_up}",
+        f"topic write {all_up(box.site_id, box.box_id)}",
         f"topic read {box.presence}",
-        f"topic read {box.all_down}",
+        f"topic read {all_down(box.site_id, box.box_id)}",
         f"topic read {site_down(box.site_id)}",
         *(f"topic write {box.side(side)}" for side in Side),
         f"topic read {all_sides(box.site_id)}",

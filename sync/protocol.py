@@ -79,16 +79,6 @@ class BoxTopics:
         """Where the centre keeps the box's retained share of the capacity."""
         return f"{ROOT}/{self.site_id}/{self.box_id}/down/capacity"
 
-    @property
-    def all_up(self) -> str:
-        """The filter of everything that the box says to the centre."""
-        return f"{ROOT}/{self.site_id}/{self.box_id}/up/#"
-
-    @property
-    def all_down(self) -> str:
-        """The filter of everything that is said to the box alone."""
-        return f"{ROOT}/{self.site_id}/{self.box_id}/down/#"
-
     def side(self, side: Side) -> str:
         """Return where the box speaks to its neighbours."""
         return f"{ROOT}/{self.site_id}/{self.box_id}/side/{side}"
@@ -134,6 +124,16 @@ def box_of(topic: str) -> BoxTopics:
         case [root, site_id, box_id, "up", _] if root == ROOT:
             return BoxTopics(site_id, box_id)
     raise ProtocolError(f"{topic!r} is not an up topic")
+
+
+def all_up(site_id: str, box_id: str) -> str:
+    """Return the filter of everything that a box says to the centre."""
+    return f"{ROOT}/{site_id}/{box_id}/up/#"
+
+
+def all_down(site_id: str, box_id: str) -> str:
+    """Return the filter of everything that the centre says to one box."""
+    return f"{ROOT}/{site_id}/{box_id}/down/#"
 
 
 def site_down(site_id: str) -> str:

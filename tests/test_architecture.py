@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # Packages and modules that only compute: whoever may import a layer below may import these.
-PURE = ("admission", "scanner.presentation", "sync.protocol", "sync.link")
+PURE = ("admission", "scanner.presentation", "sync.enrolment", "sync.protocol", "sync.link")
 BOX = ("admission", "scanner", "offline_cache", "sync", "config", "gate_agent")
 PRODUCT = (*BOX, "central")
 OURS = (*PRODUCT, "simulator", "demo", "bench", "examples", "tests")
@@ -66,7 +66,24 @@ LAYERS = (
         libraries=("msgspec",),
         never=("gate_agent.app",),
     ),
-    Layer("gate_agent.doctor", ours=BOX, libraries=("aiohttp", "msgspec"), never=("gate_agent.app",)),
+    Layer(
+        "gate_agent.brokers",
+        ours=(*PURE, "config", "gate_agent", "sync.mqtt", "sync.tls"),
+        libraries=(),
+        never=("gate_agent.app", "gate_agent.turnstiles"),
+    ),
+    Layer(
+        "gate_agent.enrolling",
+        ours=(*PURE, "config", "gate_agent", "sync.tls"),
+        libraries=("aiohttp", "cryptography", "msgspec"),
+        never=("gate_agent.app", "gate_agent.turnstiles"),
+    ),
+    Layer(
+        "gate_agent.doctor",
+        ours=BOX,
+        libraries=("aiohttp", "cryptography", "msgspec"),
+        never=("gate_agent.app",),
+    ),
     Layer(
         "gate_agent.metrics",
         ours=(*PURE, "gate_agent", "offline_cache.database"),
@@ -81,6 +98,7 @@ LAYERS = (
             "central",
             "config.loader",
             "config.policy_file",
+            "sync.enrolment",
             "sync.link",
             "sync.mqtt",
             "sync.protocol",

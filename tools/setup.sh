@@ -10,7 +10,8 @@ readonly venv=.venv
 readonly stamps=$venv/stamps
 readonly run_packages=(libzbar0 mosquitto)
 readonly rtsp_packages=(gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,ugly} python3-gi) # an RTSP camera to test with
-readonly test_packages=(chromium fonts-noto-cjk libatomic1 systemd "${rtsp_packages[@]}") # libatomic1: the driver of Playwright; systemd: systemd-analyze
+readonly broker_packages=(nats-server rabbitmq-server) # what sites may have instead of Mosquitto
+readonly test_packages=(chromium fonts-noto-cjk libatomic1 systemd "${rtsp_packages[@]}" "${broker_packages[@]}") # libatomic1: the driver of Playwright; systemd: systemd-analyze
 
 step="start"
 say() { printf 'setup: %s\n' "$*"; }
@@ -42,9 +43,12 @@ apt_get() {
 }
 
 # Under systemd a freshly installed broker would run as a service; this project starts its own.
-stop_installed_broker() {
+stop_installed_brokers() {
+    local name
     [[ -d /run/systemd/system ]] || return 0
-    as_root systemctl disable --now mosquitto.service
+    for name in mosquitto "${broker_packages[@]}"; do
+        [[ " $* " != *" $name "* ]] || as_root systemctl disable --now "$name.service"
+    done
 }
 
 ensure_system_packages() {
@@ -62,10 +66,8 @@ setup: this user is not root and there is no sudo; run as root:
     apt_get update -qq
     step="apt-get install ${missing[*]}"
     apt_get install -qq -y --no-install-recommends "${missing[@]}"
-    if [[ " ${missing[*]} " == *" mosquitto "* ]]; then
-        step="stop the broker's system service"
-        stop_installed_broker
-    fi
+    step="stop the brokers' system services"
+    stop_installed_brokers "${missing[@]}"
 }
 
 # --- Python ----------------------------------------------------------------------------------------------------------

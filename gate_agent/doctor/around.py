@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from email.utils import parsedate_to_datetime
@@ -77,12 +78,14 @@ def judge_broker(name: str, problem: str) -> Iterator[Finding]:
     yield fail(
         f"broker ({name})",
         problem,
-        "check that it runs, this box's user and password or certificate, and the access rules (INSTALL.md, step 2)",
-        "请检查代理是否运行、本机的账号或证书，以及访问规则（INSTALL.md 第 2 步）",
+        "check that it runs, this box's user and password or certificate, and the access rules (INSTALL.md, step 3)",
+        "请检查代理是否运行、本机的账号或证书，以及访问规则（INSTALL.md 第 3 步）",
     )
 
 
-async def ask_centre(url: str, token: str, path: str) -> tuple[list[Finding], float | None]:
+async def ask_centre(
+    url: str, token: str, path: str, tls: ssl.SSLContext | None = None
+) -> tuple[list[Finding], float | None]:
     """Return how the centre answers, and how far its clock is ahead in seconds, if it told the time."""
     subject = f"centre ({url})"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -90,7 +93,7 @@ async def ask_centre(url: str, token: str, path: str) -> tuple[list[Finding], fl
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-            session.get(f"{url}{path}") as response,
+            session.get(f"{url}{path}", ssl=tls or True) as response,
         ):
             ahead_s = _ahead_s(response.headers.get("Date", ""))
             return [_judge_centre(subject, response.status)], ahead_s

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import aiohttp
 import msgspec
 
 from config.settings import CameraTable, Driver, Profile, Settings
-from gate_agent.brokers import centre_broker, site_broker
+from gate_agent.brokers import centre_broker, centre_context, site_broker
 from gate_agent.doctor.around import (
     ask_centre,
     examine_turnstile,
@@ -27,7 +28,13 @@ from gate_agent.doctor.around import (
     judge_list,
 )
 from gate_agent.doctor.findings import Finding, fail, ok, warn
-from gate_agent.doctor.machine import examine_clock, examine_disk, examine_engines, examine_secrets
+from gate_agent.doctor.machine import (
+    examine_certificates,
+    examine_clock,
+    examine_disk,
+    examine_engines,
+    examine_secrets,
+)
 from gate_agent.identity import FILE_NAME
 from gate_agent.secret_files import read_secret
 from offline_cache.database import Database
@@ -46,10 +53,13 @@ async def examine(settings: Settings, folder: Path) -> AsyncIterator[Finding]:
     state_dir = folder / settings.state_dir
     for finding in (*examine_disk(state_dir), *examine_secrets(_secrets(settings, folder))):
         yield finding
+    for finding in examine_certificates(_certificates(settings, folder), datetime.now(UTC)):
+        yield finding
     for finding in (*_keys(settings), *examine_engines(await asyncio.to_thread(engine_problems))):
         yield finding
     token = read_secret(folder, settings.centre.list_token_file)
-    found, ahead_s = await ask_centre(settings.centre.url, token, changes_path(settings.site_id, 1 << 62))
+    path, tls = changes_path(settings.site_id, 1 << 62), centre_context(settings, folder)
+    found, ahead_s = await ask_centre(settings.centre.url, token, path, tls)
     for finding in (*found, *examine_clock(ahead_s)):
         yield finding
     async for finding in _box(settings, folder, state_dir):
@@ -196,6 +206,16 @@ def _secrets(settings: Settings, folder: Path) -> list[tuple[str, Path]]:
     paths += [(f"token of {staff.id}", folder / staff.token_file) for staff in settings.staff]
     own = folder / settings.state_dir / FILE_NAME
     return [*paths, ("the box's own key", own)] if own.exists() else paths
+
+
+def _certificates(settings: Settings, folder: Path) -> list[tuple[str, Path]]:
+    """Return this box's certificates; the settings' check has refused those that cannot be used."""
+    site = settings.site_broker
+    names = {
+        "centre.tls_cert_file": settings.centre.tls_cert_file,
+        "site_broker.tls_cert_file": site.tls_cert_file if site else "",
+    }
+    return [(setting, folder / name) for setting, name in names.items() if name]
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:

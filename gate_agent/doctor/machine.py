@@ -6,13 +6,17 @@ import ctypes
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
+
+from cryptography.x509 import load_pem_x509_certificate
 
 from gate_agent.doctor.findings import Finding, fail, ok, warn
 
 LEAST_FREE_BYTES = 500_000_000
 """Seven days without a network at 96,000 events a day, and some for the list."""
+RENEW_WITHIN = timedelta(days=30)
 SLOW_FSYNC_MS = 50.0
 FSYNC_TRIES = 9
 UNSYNCHRONISED = 0x40
@@ -126,4 +130,20 @@ def examine_engines(problems: Sequence[str]) -> Iterator[Finding]:
             problem,
             "install the libraries again: apt-get install libzbar0, then the locked Python packages",
             "请重新安装：apt-get install libzbar0，然后安装锁定的 Python 包",
+        )
+
+
+def examine_certificates(files: Iterable[tuple[str, Path]], now: datetime) -> Iterator[Finding]:
+    """Say for how long brokers let this box in, by the setting that names each certificate."""
+    for setting, path in files:
+        left = load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc - now
+        if left > RENEW_WITHIN:
+            yield ok(f"certificate ({setting})", f"good for another {left.days} days")
+            continue
+        judge = warn if left > timedelta() else fail
+        yield judge(
+            f"certificate ({setting})",
+            f"runs out in {left.days} days" if judge is warn else "has run out: no broker lets this box in",
+            "have the centre make a token, and `gate-agent enrol SETTINGS TOKEN` renews it (INSTALL.md, step 4)",
+            "请在中心生成令牌，并运行 `gate-agent enrol 设置文件 令牌` 续期（INSTALL.md 第 4 步）",
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -46,7 +47,7 @@ def csr(key: Any = None, name: str = "anybody") -> str:
     )
 
 
-async def invite(client: Client, box_id: str = "B1", **changes: Any) -> str:
+async def invite(client: Client | ClientSession, box_id: str = "B1", **changes: Any) -> str:
     """The secret of a new invitation."""
     response = await client.post(f"/v1/boxes/{box_id}/invitation", json={"site_id": "fairy"} | changes)
     assert response.status == 201, await response.text()

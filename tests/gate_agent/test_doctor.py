@@ -8,18 +8,26 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from central.authority import new_authority, utc_now, write_pair
 from config.settings import CameraTable, load_settings
 from gate_agent.__main__ import EXIT_FAILED, main
 from gate_agent.doctor.around import judge_camera, judge_list
 from gate_agent.doctor.examination import examine
 from gate_agent.doctor.findings import Finding, Level
-from gate_agent.doctor.machine import examine_clock, examine_disk, examine_engines, examine_secrets
+from gate_agent.doctor.machine import (
+    examine_certificates,
+    examine_clock,
+    examine_disk,
+    examine_engines,
+    examine_secrets,
+)
 from scanner.settings import CameraSettings
 from scanner.trial import CameraTrial, try_camera
 from scanner.trouble import Trouble
@@ -220,3 +228,21 @@ async def test_a_broker_that_is_not_there() -> None:
     """A broker that nobody can reach is named with its address."""
     problem = await broker_problem(Broker(host="127.0.0.1", port=1, client_id="x"), "a", timeout_s=0.5)
     assert "127.0.0.1:1 cannot be reached" in problem
+
+
+@pytest.mark.parametrize(
+    ("age_days", "level", "words"),
+    [
+        (0, Level.OK, "another 824 days"),
+        (800, Level.WARN, "runs out in 24 days"),
+        (826, Level.FAIL, "has run out"),
+    ],
+)
+def test_a_certificate_that_runs_out(tmp_path: Path, age_days: int, level: Level, words: str) -> None:
+    """A month ahead of the day on which no broker lets the box in any more."""
+    now = utc_now()
+    made = new_authority(now).for_client("fairy/B1", now - timedelta(days=age_days, minutes=1))
+    path, _ = write_pair(*made, tmp_path / "box")
+    [finding] = examine_certificates([("centre.tls_cert_file", path)], now)
+    assert (finding.level, finding.subject) == (level, "certificate (centre.tls_cert_file)")
+    assert words in finding.seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 from admission.keys import public_key_text
 from central import settings as central_settings
-from central.keys import create_keys
+from central.authority import utc_now, write_pair
+from central.keys import create_keys, load_keys
 from config.settings import Profile, Settings, load_settings
 from tests.admission.makers import signing_key
 
@@ -58,12 +60,17 @@ def test_the_centres_settings_load_once_its_secrets_are_filled_in(tmp_path: Path
     """With keys made for it."""
     keys = tmp_path / "keys"
     create_keys(keys, demo=False)
+    for name in ("central", "web"):
+        write_pair(*load_keys(keys).authority.for_server([name], utc_now()), tmp_path / "tls" / name)
+    shutil.copy(keys / "authority.crt", tmp_path / "tls")
     text = CENTRAL.read_text("utf-8").replace("/var/lib/central/keys", str(keys))
+    text = text.replace("/var/lib/central/tls", str(tmp_path / "tls"))
     (tmp_path / "centre.toml").write_text(text, "utf-8")
     (tmp_path / "policy.toml").write_bytes((ROOT / "config" / "policies" / "default.toml").read_bytes())
     loaded = central_settings.load_settings(tmp_path / "centre.toml")
     assert loaded.store == Path("/var/lib/central/centre.db")
-    assert loaded.settings.broker.username == "central"
+    assert loaded.settings.broker.tls_cert_file == str(tmp_path / "tls" / "central.crt")
+    assert loaded.tls is not None
 
 
 @pytest.mark.parametrize(
