@@ -32,6 +32,7 @@ class Context(Enum):
     LEDGER = b"scenic-gate/ledger/1"
     SIDE = b"scenic-gate/side/1"
     CAPACITY = b"scenic-gate/capacity/1"
+    BOXES = b"scenic-gate/boxes/1"
 
 
 class EnvelopeError(ValueError):

@@ -9,6 +9,7 @@ import secrets
 import signal
 import ssl
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
@@ -20,9 +21,10 @@ from central.capacity import Allotting
 from central.catalogue import put_in
 from central.clock import wall_clock_ms
 from central.intake import Folding, Intake
+from central.introducing import Introducer
 from central.payments.collecting import Collecting
 from central.payments.mock import MockProvider
-from central.publishing import Publisher
+from central.publishing import Publish, Publisher
 from central.settings import HttpTable, Loaded, Profile, Provider
 from central.store import Store, open_store
 from central.web.centre import Centre
@@ -43,6 +45,49 @@ async def serve(loaded: Loaded, on_ready: Callable[[str, int], None]) -> None:
         store.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Voices:
+    """Everything that the centre says to boxes of its own accord."""
+
+    lists: Publisher
+    changes: Announcer
+    capacity: Allotting
+    boxes: Introducer
+
+    def link_is_up(self) -> None:
+        """Say again what nobody may have heard."""
+        self.lists.link_is_up()
+        self.changes.wake()
+        self.capacity.link_is_up()
+        self.boxes.wake()
+
+    def rights_changed(self) -> None:
+        """Tell what was committed."""
+        self.changes.wake()
+        self.lists.rights_changed()
+
+    def settled(self, is_right: bool) -> None:
+        """Tell what a payment has changed."""
+        self.lists.uses_folded()
+        if is_right:
+            self.rights_changed()
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Speak for as long as the tasks run."""
+        for voice in (self.lists, self.changes, self.capacity, self.boxes):
+            tasks.create_task(voice.run())
+
+
+def _voices(loaded: Loaded, store: Store, publish: Publish) -> _Voices:
+    key = loaded.keys.lists
+    return _Voices(
+        Publisher(store, loaded.lists, key, loaded.policy, loaded.settings.list_pace, wall_clock_ms, publish),
+        Announcer(store, key, wall_clock_ms, publish),
+        Allotting(store, key, loaded.policy, wall_clock_ms, publish),
+        Introducer(store, key, wall_clock_ms, publish),
+    )
+
+
 async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None]) -> None:
     settings = loaded.settings
 
@@ -50,37 +95,11 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         return link.publish(topic, payload, retain=retain)
 
     await store.run(partial(put_in, policy=loaded.policy))
-    publisher = Publisher(
-        store,
-        loaded.lists,
-        loaded.keys.lists,
-        loaded.policy,
-        settings.list_pace,
-        wall_clock_ms,
-        publish,
-    )
-    announcer = Announcer(store, loaded.keys.lists, wall_clock_ms, publish)
-
-    allotting = Allotting(store, loaded.keys.lists, loaded.policy, wall_clock_ms, publish)
-
-    def rights_changed() -> None:
-        announcer.wake()
-        publisher.rights_changed()
-
-    def link_is_up() -> None:
-        publisher.link_is_up()
-        announcer.wake()
-        allotting.link_is_up()
-
-    def settled(is_right: bool) -> None:
-        publisher.uses_folded()
-        if is_right:
-            rights_changed()
-
-    collecting = _collecting(loaded, store, settled)
+    voices = _voices(loaded, store, publish)
+    collecting = _collecting(loaded, store, voices.settled)
 
     def uses_folded() -> None:
-        publisher.uses_folded()
+        voices.lists.uses_folded()
         if collecting is not None:
             collecting.wake()
 
@@ -90,11 +109,16 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         settings.broker,
         subscriptions=(*ALL_BATCHES, ALL_PRESENCE),
         on_message=intake.offer,
-        on_up=link_is_up,
+        on_up=voices.link_is_up,
         random=random.random,
     )
     access = AccessFiles(store, loaded.keys.authority, loaded.access, wall_clock_ms)
     await access.write()
+
+    async def boxes_changed() -> None:
+        await access.write()
+        voices.boxes.wake()
+
     centre = Centre(
         store=store,
         policy=loaded.policy,
@@ -103,15 +127,13 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         allow_demo_keys=settings.profile is Profile.DEMO,
         clock=wall_clock_ms,
         new_short_code=lambda: short_code(secrets.randbelow(SHORT_CODES)),
-        rights_changed=rights_changed,
+        rights_changed=voices.rights_changed,
         payments_changed=uses_folded,
-        boxes_changed=access.write,
+        boxes_changed=boxes_changed,
         list_token=settings.http.list_token,
     )
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(publisher.run())
-        tasks.create_task(announcer.run())
-        tasks.create_task(allotting.run())
+        voices.start(tasks)
         tasks.create_task(folding.run())
         if collecting is not None:
             tasks.create_task(collecting.run())

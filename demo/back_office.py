@@ -47,6 +47,10 @@ class BackOffice:
         answer = await self._post(f"/v1/boxes/{box_id}/invitation", {"site_id": site_id})
         return str(answer["token"])
 
+    async def bar(self, box_id: str) -> None:
+        """Let a lost box in no more."""
+        await self._post(f"/v1/boxes/{box_id}/bar", {})
+
     async def sell(self, product: str, valid_from: str, valid_until: str, count: int) -> list[Sold]:
         """Sell `count` tickets; dates are local days, the last one inclusive."""
         order = {"product": product, "valid_from": valid_from, "valid_until": valid_until, "count": count}

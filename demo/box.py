@@ -53,7 +53,6 @@ class Box:
         self.port = free_port()
         self.log = folder / f"{box_id}.log"
         self.store = folder / box_id / "box.db"
-        self.public_key = ""
         self.staff_token = ""
         """Of the member of staff who attends lane H1; empty where there is no handheld."""
         self._settings = folder / f"{box_id}.toml"
@@ -83,8 +82,7 @@ class Box:
 
     async def enrol(self, token: str) -> None:
         """Have the box make its keys and get the rest from the centre; its settings must be there."""
-        words = await output(python("gate_agent", "enrol", str(self._settings), token))
-        self.public_key = words.splitlines()[0].removeprefix("key: ")
+        await output(python("gate_agent", "enrol", str(self._settings), token))
 
     async def until_ready(self) -> None:
         """Return once its service answers."""
@@ -133,7 +131,7 @@ class Box:
     def write_settings(
         self, keys_texts: Mapping[str, str], lanes: Sequence[Lane], release_timeout_ms: int
     ) -> None:
-        """Write the settings of a box that stands alone."""
+        """Write the settings: all that the box has before it enrols."""
         text = toml(
             {
                 "profile": "demo",
@@ -168,7 +166,15 @@ class Box:
                     "release_timeout_ms": release_timeout_ms,
                 }
             )
-        self._settings.write_text(text + self._handheld_settings(), "utf-8")
+        text += self._site_settings() + self._handheld_settings()
+        self._settings.write_text(text, "utf-8")
+
+    def _site_settings(self) -> str:
+        """Where the boxes of the site speak to each other; the centre says which they are."""
+        if self._site_cable is None:
+            return ""
+        table = {"host": "127.0.0.1", "port": self._site_cable.port, "keepalive_s": 3, **self._tls}
+        return "[site_broker]\n" + toml(table)
 
     def _handheld_settings(self) -> str:
         if not self.staff_token:
@@ -178,16 +184,6 @@ class Box:
         text = "[[staff]]\n" + toml({"id": STAFF_ID, "role": "supervisor", "token_file": str(token_file)})
         text += "[[lanes]]\n" + toml({"id": HANDHELD_LANE})
         return text + "[lanes.turnstile]\n" + toml({"driver": "attendant", "release_timeout_ms": ATTENDED_MS})
-
-    def introduce(self, neighbours: Sequence[Box]) -> None:
-        """Add the site's broker and the neighbours, whose keys are made by now, to the settings."""
-        text = "[site_broker]\n" + toml(
-            {"host": "127.0.0.1", "port": self._the_site_cable.port, "keepalive_s": 3, **self._tls}
-        )
-        for neighbour in neighbours:
-            text += "[[neighbours]]\n" + toml({"box_id": neighbour.box_id, "key": neighbour.public_key})
-        with self._settings.open("a", encoding="utf-8") as file:
-            file.write(text)
 
     @property
     def _tls(self) -> dict[str, str | int | list[str]]:

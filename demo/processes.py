@@ -99,6 +99,21 @@ class Child:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
+    def hang_up(self) -> None:
+        """Have it read its settings again: SIGHUP."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGHUP)
+
+    async def lose(self) -> None:
+        """Kill it, and do not start it again."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        self.kill()
+        if self._process is not None:
+            await self._process.wait()
+
     async def stop(self) -> None:
         """Ask it to end, and make it when it does not."""
         if self._keeper is not None:

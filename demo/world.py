@@ -77,6 +77,8 @@ class World:
             self.boxes[handheld_at].staff_token = secrets.token_hex(4)
         self.lanes = tuple(lane_id for box in self.boxes.values() for lane_id in box.lane_ids)
         self._stack = contextlib.AsyncExitStack()
+        self._keys_texts: Mapping[str, str] = {}
+        self._lane_ports: Mapping[str, Mapping[str, int]] = {}
         self.broker = self._mosquitto("mosquitto")
         self.site_broker = self._mosquitto("site-mosquitto") if neighbours else None
         self.centre = self._child("centre", python("central", "run", str(folder / "centre.toml")))
@@ -102,7 +104,8 @@ class World:
         self._write_centre_settings()
         await self._start(self.centre)
         await until_listening("the centre", self.centre_port)
-        await self._set_up_boxes(keys_texts, await self._start_hardware())
+        self._keys_texts, self._lane_ports = keys_texts, await self._start_hardware()
+        await self._set_up_boxes()
         await self._start_broker(self.broker, "mosquitto", self._broker_port)
         if self.site_broker is not None:
             await self._start_broker(self.site_broker, "site-mosquitto", self._site_port)
@@ -189,21 +192,42 @@ class World:
         ports: dict[str, dict[str, int]] = json.loads(await witness.first_line(READY_TIMEOUT_S))["lanes"]
         return ports
 
-    async def _set_up_boxes(
-        self, keys_texts: Mapping[str, str], ports: Mapping[str, Mapping[str, int]]
-    ) -> None:
-        """Give every box its cables and settings, enrol it, and make neighbours known to each other."""
+    async def _set_up_boxes(self) -> None:
+        """Give every box its cables and settings, and enrol it."""
         for box in self.boxes.values():
             await box.lay_cables(self._stack)
-            lanes = [self._lane(lane_id, ports[lane_id]) for lane_id in box.lane_ids]
-            box.write_settings(keys_texts, lanes, self._release_timeout_ms)
+            lanes = [self._lane(lane_id, self._lane_ports[lane_id]) for lane_id in box.lane_ids]
+            box.write_settings(self._keys_texts, lanes, self._release_timeout_ms)
+        await asyncio.gather(*(self._enrol(box) for box in self.boxes.values()))
+
+    async def _enrol(self, box: Box) -> None:
         async with self.back_office as office:
-            tokens = [await office.invite(box_id, SITE_ID) for box_id in self.boxes]
-        enrolling = (box.enrol(token) for box, token in zip(self.boxes.values(), tokens, strict=True))
-        await asyncio.gather(*enrolling)
-        if self.site_broker is not None:
-            for box in self.boxes.values():
-                box.introduce([other for other in self.boxes.values() if other is not box])
+            token = await office.invite(box.box_id, SITE_ID)
+        await box.enrol(token)
+
+    async def replace_box(self, box_id: str, spare_id: str) -> Box:
+        """Lose a box with all that is in it, bar it, and put a spare with an empty memory at its lanes; return that.
+
+        The spare has its settings and runs one command; who may come in, the brokers read anew as systemd has them.
+        """
+        lost = self.boxes.pop(box_id)
+        await lost.agent.lose()
+        shutil.rmtree(lost.store.parent)
+        spare = Box(
+            self.folder, spare_id, lost.lane_ids, (self._broker_port, self.centre_port), self._site_port
+        )
+        self.boxes[spare_id] = spare
+        await spare.lay_cables(self._stack)
+        lanes = [self._lane(lane_id, self._lane_ports[lane_id]) for lane_id in spare.lane_ids]
+        spare.write_settings(self._keys_texts, lanes, self._release_timeout_ms)
+        async with self.back_office as office:
+            await office.bar(box_id)
+        await self._enrol(spare)
+        for broker in filter(None, (self.broker, self.site_broker)):
+            broker.hang_up()
+        await self._start(spare.agent)
+        await spare.until_ready()
+        return spare
 
     def _lane(self, lane_id: str, ports: Mapping[str, int]) -> Lane:
         camera = self._cameras.get(lane_id, f"http://127.0.0.1:{ports['camera']}/")

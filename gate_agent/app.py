@@ -69,8 +69,9 @@ from sync.centre_link import BoxIdentity, CentreLink, Feeds
 from sync.changes import ChangeFeed
 from sync.downlink import Downlink
 from sync.fetch import Fetcher
+from sync.introductions import Introductions
 from sync.mqtt import Broker
-from sync.protocol import BoxTopics, Health
+from sync.protocol import BoxTopics, Health, SiteBoxes
 from sync.site_link import SiteLink
 
 log = logging.getLogger(__name__)
@@ -200,9 +201,9 @@ class App:
             box_key(state_dir, demo=settings.profile is Profile.DEMO),
             self._session,
         )
-        self._link = self._make_link(folder, identity)
-        broker = site_broker(settings, folder)
-        self._site_link = self._make_site_link(broker, identity) if broker else None
+        broker, neighbours = site_broker(settings, folder), Neighbours(database)
+        self._site_link = self._make_site_link(broker, identity, neighbours) if broker else None
+        self._link = self._make_link(folder, identity, neighbours)
         rules = Rules(code_book(settings, read_hash_key(folder / settings.hash_key_file)), policy)
         self._gates = {table.id: self._make_gate(table, rules) for table in settings.lanes}
         self._heartbeat = self._make_heartbeat()
@@ -315,7 +316,7 @@ class App:
         info = self._shelf.info
         return replace(info, changes_as_of_s=self._overlay.as_of_s) if info else None
 
-    def _make_link(self, folder: Path, identity: BoxIdentity) -> CentreLink:
+    def _make_link(self, folder: Path, identity: BoxIdentity, neighbours: Neighbours) -> CentreLink:
         settings, centre = self._settings, self._settings.centre
         keys = {key_id: key.key for key_id, key in list_keys(settings).items()}
         fetcher = Fetcher(
@@ -341,22 +342,27 @@ class App:
                     keys.get,
                     self._clock.wall_ms,
                 ),
+                Introductions(neighbours, settings.site_id, keys.get, self._introduce),
             ),
             self._health,
             self._clock.wall_ms,
             _random,
         )
 
-    def _make_site_link(self, broker: Broker, identity: BoxIdentity) -> SiteLink:
+    def _make_site_link(self, broker: Broker, identity: BoxIdentity, neighbours: Neighbours) -> SiteLink:
         return SiteLink(
             broker,
             identity,
             neighbour_keys(self._settings).items(),
             self._outbox,
-            Neighbours(self._database),
+            neighbours,
             lambda: self._clock.monotonic_ns() / 1e9,
             _random,
         )
+
+    async def _introduce(self, word: SiteBoxes) -> None:
+        if self._site_link is not None:
+            await self._site_link.introduce(word)
 
     def _neighbourhood(self) -> Neighbourhood | None:
         link = self._site_link

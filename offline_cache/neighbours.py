@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from itertools import chain as joined
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from admission.events import Admitted, Closed, Entry, EpochOpened, EventError, chain, decode_entry
+from admission.events import Admitted, Closed, Entry, EpochOpened, EventError, chain, decode_entry, encode
 from offline_cache.database import Database
 from offline_cache.journal import get_state, set_state
 from offline_cache.store import insert_use
 
 _STATE = "neighbour"
+_BOXES = "site_boxes"
+_USE = (
+    "admission_id", "key", "basis", "scope", "lane_id", "quantity", "fare_fen", "risk", "keep_until_s", "companions"
+)  # fmt: skip
 ENTRIES_AT_ONCE = 10
 """So few are added in one transaction: visitors of this box come between."""
 
@@ -81,6 +85,15 @@ class Taken:
     unreadable: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Hearsay:
+    """What is known of a box's admissions after some entry: none else up to `until`, and with `is_all` none behind."""
+
+    entries: list[bytes]
+    until: int
+    is_all: bool
+
+
 class Neighbours:
     """The box's memory of its neighbours."""
 
@@ -102,9 +115,58 @@ class Neighbours:
             await self._database.write(partial(_add_all, batch.box_id, piece), durable=False)
         return await self._database.write(lambda sql: _move_on(sql, batch, entries), durable=False)
 
+    async def take_hearsay(self, box_id: str, entries: Sequence[bytes]) -> None:
+        """Add what another box has heard of `box_id`; how far that one's own ledger is known stays as it is."""
+        known = [_entry(data) for data in entries]
+        for first in range(0, len(known), ENTRIES_AT_ONCE):
+            piece = known[first : first + ENTRIES_AT_ONCE]
+            await self._database.write(partial(_add_all, box_id, piece), durable=False)
+
+    async def hearsay(self, box_id: str, after: int, limit: int) -> Hearsay:
+        """Return up to `limit` admissions of `box_id` behind its entry `after`, each with its closings."""
+        return await self._database.read(lambda sql: _hearsay(sql, box_id, after, limit))
+
+    async def kept_boxes(self) -> bytes | None:
+        """Return the centre's word that was kept last, if there is one."""
+        kept = await self._database.read(lambda sql: get_state(sql, _BOXES))
+        return bytes.fromhex(str(kept).partition(" ")[2]) if kept else None
+
+    async def keep_boxes(self, as_of_ms: int, word: bytes) -> bool:
+        """Keep the centre's word and return True after COMMIT; False when it is no newer than the one before."""
+        return await self._database.write(lambda sql: _keep_boxes(sql, as_of_ms, word))
+
     async def compare(self, head: Head) -> Taken:
         """Compare what is known with where the neighbour says it stands: it may have forgotten, or begun anew."""
         return await self._database.write(lambda sql: _compare(sql, head), durable=False)
+
+
+def _keep_boxes(sql: sqlite3.Connection, as_of_ms: int, word: bytes) -> bool:
+    kept = get_state(sql, _BOXES)
+    if kept and int(str(kept).partition(" ")[0]) >= as_of_ms:
+        return False
+    set_state(sql, _BOXES, f"{as_of_ms} {word.hex()}")
+    return True
+
+
+def _hearsay(sql: sqlite3.Connection, box_id: str, after: int, limit: int) -> Hearsay:
+    columns = ", ".join(("seq_no", "at_ms", *_USE))
+    query = f"SELECT {columns} FROM uses WHERE box_id = ? AND seq_no > ? ORDER BY seq_no LIMIT ?"  # noqa: S608
+    rows = sql.execute(query, (box_id, after, limit)).fetchall()
+    is_all = len(rows) < limit
+    entries = [encode(entry) for row in rows for entry in _told_again(sql, row)]
+    until = max(after, _read(sql, box_id).seq_no) if is_all else rows[-1][0]
+    return Hearsay(entries, until, is_all)
+
+
+def _told_again(sql: sqlite3.Connection, row: tuple[Any, ...]) -> Iterator[Entry]:
+    """Yield a use and its closings as the entries that they were; what only the centre needs is left out."""
+    seq_no, at_ms, *values = row
+    told = dict(zip(_USE, values, strict=True))
+    admitted = Admitted(**told, list_version=0, policy_version="")
+    yield Entry(seq_no, at_ms, admitted)
+    query = "SELECT seq_no, at_ms, outcome FROM closings WHERE admission_id = ?"
+    for closed_no, closed_ms, outcome in sql.execute(query, (admitted.admission_id,)):
+        yield Entry(closed_no, closed_ms, Closed(admitted.admission_id, outcome))
 
 
 def _decode(batch: Batch) -> list[Entry | None]:

@@ -11,6 +11,7 @@ from admission.keys import SigningKey
 from sync.capacity import CapacityFeed
 from sync.changes import ChangeFeed
 from sync.downlink import Downlink
+from sync.introductions import Introductions
 from sync.mqtt import Broker, Message, MqttLink
 from sync.protocol import BoxTopics, Health, Presence, ProtocolError, decode_presence, encode_json
 from sync.uplink import Outbox, Uplink
@@ -30,11 +31,12 @@ class BoxIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """Who takes in what the centre says: lists, what has changed since, and shares of the capacity."""
+    """Who takes in what the centre says: lists, what has changed since, shares of the capacity, the site's boxes."""
 
     lists: Downlink
     changes: ChangeFeed
     capacity: CapacityFeed
+    boxes: Introductions
 
 
 class CentreLink:
@@ -64,6 +66,7 @@ class CentreLink:
                 topics.manifest,
                 topics.changes,
                 topics.capacity,
+                topics.boxes,
                 topics.presence,
             ),
             on_message=self._dispatch,
@@ -82,7 +85,7 @@ class CentreLink:
     def problems(self) -> list[str]:
         """What is wrong with the conversation, for people."""
         feeds = self._feeds
-        parts = (self._uplink, feeds.lists, feeds.changes, feeds.capacity)
+        parts = (self._uplink, feeds.lists, feeds.changes, feeds.capacity, feeds.boxes)
         found = [part.problem for part in parts if part.problem]
         if self.is_up and _now_s() - self._echoed_s > ECHO_WITHIN_S:
             found.append("the centre's broker does not pass on what this box says: check its access rules")
@@ -105,6 +108,7 @@ class CentreLink:
             tasks.create_task(self._feeds.lists.run())
             tasks.create_task(self._feeds.changes.run())
             tasks.create_task(self._feeds.capacity.run())
+            tasks.create_task(self._feeds.boxes.run())
             tasks.create_task(self._beat())
             tasks.create_task(self._mqtt.run())
 
@@ -131,6 +135,8 @@ class CentreLink:
             self._feeds.changes.receive(payload)
         elif topic == self._identity.topics.capacity:
             self._feeds.capacity.receive(payload)
+        elif topic == self._identity.topics.boxes:
+            self._feeds.boxes.receive(payload)
 
     async def _beat(self) -> None:
         """Publish the birth when the link comes up and the heartbeat while it is."""

@@ -46,11 +46,15 @@ class Stream(StrEnum):
 
 
 class Side(StrEnum):
-    """What a box says to its neighbours: new or wanted entries of its ledger, where that stands, what it asks for."""
+    """What a box says to its neighbours.
+
+    New or wanted entries of its ledger, where that stands, what it asks for, and what it has heard of another box.
+    """
 
     LEDGER = "ledger"
     HEAD = "head"
     ASK = "ask"
+    HEARD = "heard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,11 @@ class BoxTopics:
         """Where the centre tells what has changed since."""
         return changes_topic(self.site_id)
 
+    @property
+    def boxes(self) -> str:
+        """Where the centre keeps the retained word on which boxes the site has."""
+        return boxes_topic(self.site_id)
+
 
 ALL_BATCHES = tuple(f"{ROOT}/+/+/up/{stream}" for stream in Stream)
 ALL_PRESENCE = f"{ROOT}/+/+/up/presence"
@@ -106,6 +115,11 @@ def manifest_topic(site_id: str) -> str:
 def changes_topic(site_id: str) -> str:
     """Return where the centre tells the site's boxes what has changed since."""
     return f"{ROOT}/{site_id}/down/changes"
+
+
+def boxes_topic(site_id: str) -> str:
+    """Return where the centre keeps the retained word on which boxes the site has."""
+    return f"{ROOT}/{site_id}/down/boxes"
 
 
 def changes_path(site_id: str, since: int) -> str:
@@ -182,11 +196,31 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """The box asks its neighbour `of` for the entries after `after`."""
+    """The box asks its neighbour `of` for the entries after `after`.
+
+    With `to`, it asks that neighbour what it has heard of them.
+    """
 
     box_id: str
     of: str
     after: SeqNo
+    to: str = ""
+
+
+class HeardOf(msgspec.Struct, frozen=True, kw_only=True):
+    """What the box has heard of the box `of`: its admissions and closings after `after`, as entries of their numbers.
+
+    The answer to an Ask of `asker`. There are none that this box knows of between `after` and `until` but those; with
+    `is_all` none behind it either. The entries are told again and not the ledger's very bytes: they prove nothing.
+    """
+
+    box_id: str
+    of: str
+    asker: str
+    after: SeqNo
+    until: SeqNo
+    is_all: bool
+    entries: list[bytes]
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,6 +284,22 @@ class ListManifest(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
 
 
+class SiteBox(msgspec.Struct, frozen=True, kw_only=True):
+    """A box and its public key as ID:KEY. One that is barred is not believed any more; what it did stays true."""
+
+    box_id: str
+    key: str
+    is_barred: bool = False
+
+
+class SiteBoxes(msgspec.Struct, frozen=True, kw_only=True):
+    """Which boxes a site has, by the centre at `as_of_ms`."""
+
+    site_id: str
+    as_of_ms: StoredNumber
+    boxes: list[SiteBox]
+
+
 class CapacityWord(msgspec.Struct, frozen=True, kw_only=True):
     """How full a site is by the centre's count, its limits, and the box's share of the room that is left."""
 
@@ -303,7 +353,17 @@ def decode_capacity(message: bytes, find_key: KeyFinder) -> CapacityWord:
     return _from_cbor(unseal(message, find_key, Context.CAPACITY).payload, CapacityWord)
 
 
-def encode_side(message: Head | Ask, key: SigningKey) -> bytes:
+def encode_boxes(word: SiteBoxes, key: SigningKey) -> bytes:
+    """Return `word` signed by the centre's list key."""
+    return seal(_to_cbor(word), key, Context.BOXES)
+
+
+def decode_boxes(message: bytes, find_key: KeyFinder) -> SiteBoxes:
+    """Return the word in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
+    return _from_cbor(unseal(message, find_key, Context.BOXES).payload, SiteBoxes)
+
+
+def encode_side(message: Head | Ask | HeardOf, key: SigningKey) -> bytes:
     """Return `message` signed by the box for its neighbours."""
     return seal(_to_cbor(message), key, Context.SIDE)
 
@@ -316,6 +376,11 @@ def decode_head(message: bytes, find_key: KeyFinder) -> Head:
 def decode_ask(message: bytes, find_key: KeyFinder) -> Ask:
     """Return the question in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
     return _from_cbor(unseal(message, find_key, Context.SIDE).payload, Ask)
+
+
+def decode_heard(message: bytes, find_key: KeyFinder) -> HeardOf:
+    """Return what was heard as `message` tells it; ProtocolError or EnvelopeError when it cannot be believed."""
+    return _from_cbor(unseal(message, find_key, Context.SIDE).payload, HeardOf)
 
 
 def encode_json(message: Receipt | Presence) -> bytes:

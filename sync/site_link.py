@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from admission.keys import PublicKey
+from admission.keys import PublicKey, read_public_key
 from sync.centre_link import BoxIdentity
 from sync.hearing import SILENT_S, Hearer, Memory
 from sync.mqtt import Broker, MqttLink
-from sync.protocol import NeighbourHealth, ProtocolError, Side, all_sides, side_of
+from sync.protocol import NeighbourHealth, ProtocolError, Side, SiteBoxes, all_sides, side_of
 from sync.telling import HEAD_EVERY_S, Ledger, Teller
+from sync.telling import Memory as Hearsays
 
 LONGEST_WAIT_S = 3.0
 """A site has few boxes and a broker nearby; each second apart is one in which a copy may pass."""
 ECHO_WITHIN_S = 3 * HEAD_EVERY_S
+
+
+class _Memory(Memory, Hearsays, Protocol):
+    """The box's memory of its neighbours, for hearing and for telling."""
 
 
 class SiteLink:
@@ -26,7 +33,7 @@ class SiteLink:
         identity: BoxIdentity,
         neighbours: Iterable[tuple[str, PublicKey]],
         ledger: Ledger,
-        memory: Memory,
+        memory: _Memory,
         now_s: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
@@ -40,10 +47,9 @@ class SiteLink:
             random=random,
             longest_wait_s=LONGEST_WAIT_S,
         )
-        self._teller = Teller(ledger, self._mqtt.publish, identity)
-        self._hearer = Hearer(
-            identity.topics.box_id, neighbours, memory, self._teller.ask, self._teller.answer, now_s
-        )
+        self._teller = teller = Teller(ledger, memory, self._mqtt.publish, identity)
+        box_id = identity.topics.box_id
+        self._hearer = Hearer(box_id, neighbours, memory, teller.ask, teller.answer, teller.answer_of, now_s)
         self._echoed_s = now_s()
 
     @property
@@ -68,6 +74,15 @@ class SiteLink:
     def neighbours(self) -> list[NeighbourHealth]:
         """Return how well each neighbour is heard."""
         return self._hearer.health()
+
+    async def introduce(self, word: SiteBoxes) -> None:
+        """Hear the boxes that the centre names besides those of the settings; a key that cannot be read is left out."""
+        keys: dict[str, PublicKey] = {}
+        for box in word.boxes:
+            with contextlib.suppress(ValueError):
+                keys[box.box_id] = read_public_key(box.key)
+        barred = {box.box_id for box in word.boxes if box.is_barred}
+        await self._hearer.introduce({name: key for name, key in keys.items() if name not in barred}, barred)
 
     def wake(self) -> None:
         """Something was committed: tell it."""

@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from sync.centre_link import BoxIdentity
-from sync.protocol import Ask, Batch, Head, Side, Stream, encode_batch, encode_side
+from sync.protocol import Ask, Batch, Head, HeardOf, Side, Stream, encode_batch, encode_side
 from sync.uplink import Tail
 
 BATCH_ENTRIES = 200
 ANSWER_ENTRIES = 500
 """So many entries answer one question at most; who is further behind asks again."""
 ANSWER_BATCH_ENTRIES = 50
+HEARSAY_ADMISSIONS = 50
+"""So many admissions of another box go into one answer."""
 ANSWER_PAUSE_S = 0.02
 """Small batches with a pause between them: a visitor may be waiting behind them, here and where they are heard."""
 HEAD_EVERY_S = 2.0
@@ -42,6 +44,24 @@ class Ledger(Protocol):
         """Return up to `limit` entries that follow `seq_no`."""
 
 
+class Hearsay(Protocol):
+    """What is known of another box's admissions after some entry, up to `until`; with `is_all` that is all."""
+
+    @property
+    def entries(self) -> list[bytes]: ...
+    @property
+    def until(self) -> int: ...
+    @property
+    def is_all(self) -> bool: ...
+
+
+class Memory(Protocol):
+    """What the box knows of its neighbours."""
+
+    async def hearsay(self, box_id: str, after: int, limit: int) -> Hearsay:
+        """Return up to `limit` admissions of `box_id` behind its entry `after`, with their closings."""
+
+
 class Publish(Protocol):
     """Hands a message to the link and returns whether that took it."""
 
@@ -51,8 +71,9 @@ class Publish(Protocol):
 class Teller:
     """Speaks as long as the link takes what it says; what is lost is asked for, so nothing is kept or repeated."""
 
-    def __init__(self, ledger: Ledger, publish: Publish, identity: BoxIdentity) -> None:
+    def __init__(self, ledger: Ledger, memory: Memory, publish: Publish, identity: BoxIdentity) -> None:
         self._ledger = ledger
+        self._memory = memory
         self._publish = publish
         self._identity = identity
         self._told = 0
@@ -60,6 +81,8 @@ class Teller:
         self._awake = asyncio.Event()
         self._asks: dict[str, int] = {}
         self._asked = asyncio.Event()
+        self._asks_of: dict[tuple[str, str], int] = {}
+        self._asked_of = asyncio.Event()
 
     def wake(self) -> None:
         """Something was committed: tell it."""
@@ -70,9 +93,9 @@ class Teller:
         self._has_begun = False
         self._awake.set()
 
-    def ask(self, of: str, after: int) -> bool:
-        """Ask the neighbour `of` for what follows `after`; return whether the link took the question."""
-        ask = Ask(box_id=self._identity.topics.box_id, of=of, after=after)
+    def ask(self, of: str, after: int, to: str = "") -> bool:
+        """Ask the neighbour `of` for what follows `after`, or `to` for what it heard; return whether that went out."""
+        ask = Ask(box_id=self._identity.topics.box_id, of=of, after=after, to=to)
         return self._publish(self._identity.topics.side(Side.ASK), encode_side(ask, self._identity.key))
 
     def answer(self, asker: str, after: int) -> None:
@@ -80,10 +103,15 @@ class Teller:
         self._asks[asker] = after
         self._asked.set()
 
+    def answer_of(self, asker: str, of: str, after: int) -> None:
+        """Answer a neighbour's question about another box soon."""
+        self._asks_of[asker, of] = after
+        self._asked_of.set()
+
     async def run(self) -> None:
         """Speak until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for job in (self._tell, self._tell_now_and_then, self._answer):
+            for job in (self._tell, self._tell_now_and_then, self._answer, self._answer_of):
                 tasks.create_task(_for_ever(job))
 
     async def _tell(self) -> None:
@@ -128,6 +156,27 @@ class Teller:
                 return
             after += len(batch.entries)
             await asyncio.sleep(ANSWER_PAUSE_S)
+
+    async def _answer_of(self) -> None:
+        """Answer one question about another box: a page, from which the asker goes on."""
+        await self._asked_of.wait()
+        asker, of = next(iter(self._asks_of))
+        after = self._asks_of.pop((asker, of))
+        if not self._asks_of:
+            self._asked_of.clear()
+        known = await self._memory.hearsay(of, after, HEARSAY_ADMISSIONS)
+        topics = self._identity.topics
+        word = HeardOf(
+            box_id=topics.box_id,
+            of=of,
+            asker=asker,
+            after=after,
+            until=known.until,
+            is_all=known.is_all,
+            entries=known.entries,
+        )
+        self._publish(topics.side(Side.HEARD), encode_side(word, self._identity.key))
+        await asyncio.sleep(ANSWER_PAUSE_S)
 
     async def _batch_after(self, seq_no: int, limit: int) -> Batch | None:
         tail = await self._ledger.ledger_after(seq_no, limit)

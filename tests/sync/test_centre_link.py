@@ -18,12 +18,14 @@ from offline_cache.capacity import CapacityMemory
 from offline_cache.database import Database
 from offline_cache.journal import Outbox, append
 from offline_cache.lists import ListShelf
+from offline_cache.neighbours import Neighbours
 from offline_cache.overlay import Overlay
 from sync import centre_link as centre_link_module
 from sync.capacity import CapacityFeed
 from sync.centre_link import BoxIdentity, CentreLink, Feeds
 from sync.changes import ChangeFeed
 from sync.downlink import Downlink
+from sync.introductions import Introductions
 from sync.mqtt import Broker
 from sync.protocol import (
     LIST_FORMAT,
@@ -32,9 +34,12 @@ from sync.protocol import (
     ListManifest,
     Presence,
     Receipt,
+    SiteBox,
+    SiteBoxes,
     Stream,
     decode_batch,
     decode_presence,
+    encode_boxes,
     encode_changes,
     encode_json,
     encode_manifest,
@@ -60,6 +65,7 @@ class Box:
     shelf: ListShelf
     link: CentreLink
     library: dict[str, bytes] = field(default_factory=dict)
+    introduced: list[SiteBoxes] = field(default_factory=list)
     running: asyncio.Task[None] | None = None
 
     async def record(self, entries: int) -> None:
@@ -100,6 +106,11 @@ async def opened_box(folder: Path, port: int) -> AsyncIterator[Box]:
         )
 
     find_key = {LIST_KEY.key_id: LIST_KEY.public.key}.get
+    introduced: list[SiteBoxes] = []
+
+    async def introduce(word: SiteBoxes) -> None:
+        introduced.append(word)
+
     link = CentreLink(
         secured(Broker(host="127.0.0.1", port=port, client_id="box-fairy-box-1"), "fairy/box-1"),
         BoxIdentity(TOPICS, BOX_KEY, SESSION),
@@ -108,12 +119,13 @@ async def opened_box(folder: Path, port: int) -> AsyncIterator[Box]:
             Downlink(shelf, fetch, SITE, find_key, lambda: 0.0),
             ChangeFeed(Overlay(SITE, database, lambda: shelf.revision), get, SITE, find_key, lambda: 0.0),
             CapacityFeed(CapacityMemory(database, "box-1"), TOPICS, find_key, lambda: NOW_MS),
+            Introductions(Neighbours(database), SITE, find_key, introduce),
         ),
         health,
         lambda: NOW_MS,
         lambda: 0.0,
     )
-    box = Box(database, outbox, shelf, link, library)
+    box = Box(database, outbox, shelf, link, library, introduced)
     box.running = asyncio.create_task(link.run())
     try:
         yield box
@@ -228,6 +240,31 @@ async def test_list_comes_down(box: Box, mosquitto: Mosquitto, tmp_path: Path) -
         ear.say(TOPICS.manifest, encode_manifest(manifest, STRANGER))
         await until(lambda: bool(box.link.problems), "the complaint")
         assert "refused" in box.link.problems[0]
+
+
+async def test_the_site_s_boxes_are_introduced_and_remembered(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """The newest word of the centre's holds, over a restart too; a stranger's and another site's do not."""
+
+    def word(at_ms: int, box_id: str, site_id: str = SITE) -> SiteBoxes:
+        return SiteBoxes(site_id=site_id, as_of_ms=at_ms, boxes=[SiteBox(box_id=box_id, key="")])
+
+    async with opened_box(tmp_path, mosquitto.port) as box:
+        with listening(mosquitto.port, TOPICS.boxes) as ear:
+            await until(lambda: box.link.is_up, "the link")
+            ear.say(TOPICS.boxes, encode_boxes(word(2, "B2"), LIST_KEY))
+            await until(lambda: len(box.introduced) == 1, "the first word")
+            ear.say(TOPICS.boxes, encode_boxes(word(9, "forged"), STRANGER))
+            await until(lambda: "boxes were refused" in str(box.link.problems), "the doubt")
+            ear.say(TOPICS.boxes, encode_boxes(word(9, "elsewhere", "bridges"), LIST_KEY))
+            await until(lambda: "those of bridges" in str(box.link.problems), "the other doubt")
+            ear.say(TOPICS.boxes, encode_boxes(word(1, "older"), LIST_KEY))
+            ear.say(TOPICS.boxes, encode_boxes(word(3, "B3"), LIST_KEY))
+            await until(lambda: len(box.introduced) == 2, "the newer word")
+        assert [said.boxes[0].box_id for said in box.introduced] == ["B2", "B3"]
+        assert box.link.problems == []
+    async with opened_box(tmp_path, mosquitto.port) as box:
+        await until(lambda: len(box.introduced) == 1, "what was kept")
+        assert box.introduced[0] == word(3, "B3")
 
 
 async def test_box_that_stops_is_offline(box: Box, mosquitto: Mosquitto) -> None:

@@ -21,13 +21,15 @@ from central.keys import CentreKeys, create_keys
 from config.policy_file import load_policy
 from offline_cache.capacity import CapacityMemory
 from offline_cache.journal import Outbox
+from offline_cache.neighbours import Neighbours
 from sync.capacity import CapacityFeed
 from sync.centre_link import BoxIdentity, CentreLink, Feeds
 from sync.changes import ChangeFeed
 from sync.downlink import Downlink
 from sync.fetch import Fetcher
+from sync.introductions import Introductions
 from sync.mqtt import Broker
-from sync.protocol import BoxTopics, Health
+from sync.protocol import BoxTopics, Health, SiteBoxes
 from tests.central.programs import Centre, Mosquitto, free_port
 from tests.central.test_settings import POLICY_FILE
 from tests.central.world import Box
@@ -99,6 +101,9 @@ async def linked(memory: Memory, port: int, url: str, box: Box, keys: CentreKeys
     def find_key(key_id: bytes) -> Any:
         return public.key if key_id == public.key_id else None
 
+    async def nobody(_: SiteBoxes) -> None:
+        """No neighbours here."""
+
     link = CentreLink(
         secured(Broker(host="127.0.0.1", port=port, client_id=box.box_id), f"{box.site_id}/{box.box_id}"),
         BoxIdentity(BoxTopics(box.site_id, box.box_id), box.key, "session"),
@@ -107,6 +112,7 @@ async def linked(memory: Memory, port: int, url: str, box: Box, keys: CentreKeys
             Downlink(memory.shelf, fetcher.fetch, box.site_id, find_key, lambda: 0.0),
             ChangeFeed(memory.overlay, fetcher.get, box.site_id, find_key, lambda: 0.0),
             CapacityFeed(CapacityMemory(memory.database, box.box_id), box.topics, find_key, lambda: 0),
+            Introductions(Neighbours(memory.database), box.site_id, find_key, nobody),
         ),
         health,
         lambda: time.time_ns() // 1_000_000,

@@ -15,16 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from admission.keys import public_key_text
 from admission.tickets import Outcome
-from sync import hearing
+from sync import hearing, telling
 from sync.hearing import Hearer
 from sync.mqtt import Broker
-from sync.protocol import Side, encode_batch, encode_side, side_of
+from sync.protocol import Side, SiteBoxes, encode_batch, encode_side, side_of
+from sync.protocol import SiteBox as NamedBox
 from sync.site_link import SiteLink
 from sync.telling import ANSWER_ENTRIES, Teller
 from tests.central.programs import Mosquitto
 from tests.support.secured import secured
-from tests.support.site_box import SiteBox, eventually, site_box
+from tests.support.site_box import SITE, SiteBox, eventually, site_box
 
 KEY = b"k" * 16
 
@@ -176,6 +178,99 @@ async def test_silent_refusal_by_the_broker_is_noticed(
         refusing.kill()
 
 
+# What others have heard of a box that is gone ---------------------------------------------------------------
+
+
+def site_boxes(*boxes: SiteBox, barred: tuple[SiteBox, ...] = ()) -> SiteBoxes:
+    """The centre's word on the site's boxes."""
+    named = [NamedBox(box_id=box.box_id, key=public_key_text(box.key.public)) for box in boxes]
+    named += [
+        NamedBox(box_id=box.box_id, key=public_key_text(box.key.public), is_barred=True) for box in barred
+    ]
+    return SiteBoxes(site_id=SITE, as_of_ms=1, boxes=named)
+
+
+@asynccontextmanager
+async def linked(port: int, box: SiteBox) -> AsyncIterator[Station]:
+    """A box whose settings name no neighbour, on the site's broker."""
+    link = SiteLink(
+        secured(Broker(host="127.0.0.1", port=port, client_id=f"side-{box.box_id}"), f"{SITE}/{box.box_id}"),
+        box.identity,
+        [],
+        box.outbox,
+        box.neighbours,
+        time.monotonic,
+        lambda: 0.0,
+    )
+    running = asyncio.create_task(link.run())
+    try:
+        yield Station(box, link)
+    finally:
+        running.cancel()
+        await asyncio.wait((running,))
+
+
+@pytest.mark.parametrize("is_barred", [True, False])
+async def test_a_spare_hears_from_the_others_what_a_dead_box_did(
+    tmp_path: Path, site_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch, is_barred: bool
+) -> None:
+    """Whether the centre has barred it or only nobody hears it: every use and closing, over many pages."""
+    monkeypatch.setattr(hearing, "SILENT_S", 1.0)
+    monkeypatch.setattr(telling, "HEARSAY_ADMISSIONS", 3)
+    port = site_broker.port
+    async with (
+        site_box(tmp_path, "B1") as dead,
+        site_box(tmp_path, "B2") as two,
+        site_box(tmp_path, "B3") as spare,
+    ):
+        for box in (dead, two, spare):
+            await box.begin()
+        async with linked(port, two) as second:
+            await second.link.introduce(site_boxes(dead, two))
+            async with linked(port, dead) as first:
+                await first.link.introduce(site_boxes(dead, two))
+                for number in range(10):
+                    admission_id = await first.use(bytes([number]) * 16)
+                    if number % 2:
+                        await first.close(admission_id)
+                await eventually(lambda: agree(dead, two), "what the neighbour heard")
+            word = site_boxes(two, spare, barred=(dead,)) if is_barred else site_boxes(two, spare, dead)
+            await second.link.introduce(word)
+            async with linked(port, spare) as third:
+                await third.link.introduce(word)
+                await eventually(lambda: agree(two, spare), "what the spare was told")
+                own = await second.use(KEY)
+                await eventually(lambda: agree(two, spare), "what happens from then on")
+                assert (await spare.facts(KEY)).history.uses[0].admission_id == own
+                names = {neighbour.box_id for neighbour in third.link.neighbours()}
+                assert names == ({"B2"} if is_barred else {"B1", "B2"})
+
+
+async def test_a_box_whose_key_changed_is_heard_with_the_new_one(
+    tmp_path: Path, site_broker: Mosquitto
+) -> None:
+    """The centre's newest word counts, and what the settings say counts more."""
+    port = site_broker.port
+    async with (
+        site_box(tmp_path, "B1") as one,
+        site_box(tmp_path, "B2") as two,
+        site_box(tmp_path, "B9") as other,
+    ):
+        await one.begin()
+        await two.begin()
+        async with linked(port, one) as first, linked(port, two) as second:
+            await first.link.introduce(site_boxes(one, two))
+            wrong = NamedBox(box_id="B1", key=public_key_text(other.key.public))
+            unreadable = NamedBox(box_id="B7", key="nothing")
+            await second.link.introduce(SiteBoxes(site_id=SITE, as_of_ms=1, boxes=[wrong, unreadable]))
+            await first.use(KEY)
+            await eventually(lambda: holds(bool(second.link.problems)), "the doubt")
+            assert await two.sets() == ([], [])
+            await second.link.introduce(site_boxes(one, two))
+            await first.use(bytes(16))
+            await eventually(lambda: agree(one, two), "agreement")
+
+
 class Ether:
     """Carries every message at once to the other boxes' hearers; no broker, no loss."""
 
@@ -192,13 +287,14 @@ class Ether:
 
     def connect(self, box: SiteBox, other: SiteBox) -> tuple[Hearer, Teller]:
         """Return the two halves of the box's link, speaking into this ether."""
-        teller = Teller(box.outbox, self.publish, box.identity)
+        teller = Teller(box.outbox, box.neighbours, self.publish, box.identity)
         hearer = Hearer(
             box.box_id,
             [(other.box_id, other.key.public)],
             box.neighbours,
             teller.ask,
             teller.answer,
+            teller.answer_of,
             time.monotonic,
         )
         self._hearers[box.box_id] = hearer
