@@ -6,6 +6,8 @@ import asyncio
 import enum
 import socket
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Self
 
 _CHUNK_BYTES = 64 * 1024
@@ -19,6 +21,29 @@ class Mode(enum.Enum):
     OPEN = "open"
     SILENT = "silent"
     RESET = "reset"
+
+
+@dataclass(slots=True)
+class _Line:
+    """How well the cable carries: late by so much, and only so many bytes more where that is not None."""
+
+    delay_ms: int = 0
+    left_bytes: int | None = None
+    on_end: Callable[[], None] = lambda: None
+
+    def let_through(self, chunk: bytes) -> bytes:
+        """Return what of a chunk still passes."""
+        if self.left_bytes is None:
+            return chunk
+        passing = chunk[: self.left_bytes]
+        self.left_bytes -= len(passing)
+        return passing
+
+    def end_if_used_up(self) -> None:
+        """Say that nothing more passes, once."""
+        if self.left_bytes == 0:
+            self.left_bytes = None
+            self.on_end()
 
 
 class Proxy:
@@ -37,6 +62,7 @@ class Proxy:
         self._connections: dict[asyncio.Task[None], socket.socket] = {}
         self._forwarding: set[asyncio.Task[bool]] = set()
         self._reset_later: asyncio.TimerHandle | None = None
+        self._line = _Line()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -93,8 +119,17 @@ class Proxy:
         self.silence()
         self._reset_later = asyncio.get_running_loop().call_later(silent_ms / 1000, self.reset)
 
+    def delay(self, delay_ms: int) -> None:
+        """Hold every chunk back for so long, until `restore`."""
+        self._line.delay_ms = delay_ms
+
+    def cut_within(self, more_bytes: int) -> None:
+        """Let so many bytes more through, wherever in a message they end, and then reset; `restore` ends it."""
+        self._line.left_bytes, self._line.on_end = more_bytes, self.reset
+
     def restore(self) -> None:
         """Forward again; connections that were silenced are reset, for their bytes would come late."""
+        self._line.delay_ms, self._line.left_bytes = 0, None
         self._forget_pending_reset()
         if self._mode is not Mode.OPEN:
             self._reset_connections()
@@ -152,8 +187,8 @@ class Proxy:
         try:
             await asyncio.get_running_loop().sock_connect(target, self._target)
             async with asyncio.TaskGroup() as both_ways:
-                both_ways.create_task(_pump(client, target))
-                both_ways.create_task(_pump(target, client))
+                both_ways.create_task(_pump(client, target, self._line))
+                both_ways.create_task(_pump(target, client, self._line))
         except* OSError:  # one side is gone, which the other learns by a reset
             finished = False
         else:
@@ -161,11 +196,14 @@ class Proxy:
         return finished
 
 
-async def _pump(source: socket.socket, sink: socket.socket) -> None:
+async def _pump(source: socket.socket, sink: socket.socket, line: _Line) -> None:
     """Copy until the source's end of stream, then pass that end on; a slow sink slows the source down."""
     loop = asyncio.get_running_loop()
     while chunk := await loop.sock_recv(source, _CHUNK_BYTES):
-        await loop.sock_sendall(sink, chunk)
+        if line.delay_ms:
+            await asyncio.sleep(line.delay_ms / 1000)
+        await loop.sock_sendall(sink, line.let_through(chunk))
+        line.end_if_used_up()
     sink.shutdown(socket.SHUT_WR)
 
 

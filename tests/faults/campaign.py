@@ -1,9 +1,9 @@
-"""Kills without mercy: agent, broker and centre die with -9 at random moments while visitors come.
+"""Faults without mercy: agent, broker and centre die with -9 or stand still, cables fail, while visitors come.
 
-`make faults AGENT_KILLS=1000 BROKER_KILLS=200 CENTRE_KILLS=100` plays it whole. The last line is one JSON object; the
-status is 1 when the barrier opened for anybody whom the centre does not know (lost), twice for one ticket (doubled), or
-without a record on the box (unrecorded). What the barrier did is kept by a witness that knows nothing of ours; its raw
-log and both memories stay in var/faults, so that anybody can look again.
+`make faults AGENT_KILLS=1000 BROKER_KILLS=200 CENTRE_KILLS=100 OTHERS=30` plays it whole. The last line is one JSON
+object; the status is 1 when the barrier opened for anybody whom the centre does not know (lost), twice for one ticket
+(doubled), or without a record on the box (unrecorded). What the barrier did is kept by a witness that knows nothing of
+ours; its raw log and both memories stay in var/faults, so that anybody can look again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import json
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -31,6 +32,7 @@ import aiohttp
 from central.keys import create_keys
 from demo.processes import free_port
 from demo.world import PROJECT
+from simulator.proxy import Proxy
 from tests.central.programs import Centre, Mosquitto
 from tests.contracts.site import PRODUCT, TOKEN, BoxProgram, new_box, write_centre_settings
 from tests.faults import barrier
@@ -41,6 +43,10 @@ PACE_S = 0.1
 BETWEEN_S = (0.2, 1.2)
 AGREE_S = 120.0
 ANSWER_S = 5.0
+PAUSE = "stop "
+PAUSE_S = (0.5, 4.0)
+CABLE_FAULTS = ("late", "half open", "torn", "reset")
+CABLE_S = (0.3, 5.0)
 
 
 @dataclass(slots=True)
@@ -49,6 +55,8 @@ class Street:
 
     folder: Path
     broker: Mosquitto
+    cable: Proxy
+    """Between the box and the broker."""
     centre: Centre
     box: BoxProgram
     witness: subprocess.Popen[bytes]
@@ -77,11 +85,18 @@ class Street:
         return len(self.facts("opened"))
 
 
-def build(folder: Path) -> Street:
-    """Start the witness, the broker, the centre and the box, and sell the tickets."""
-    keys = create_keys(folder / "keys", demo=True)
+async def lay_cable(folder: Path) -> tuple[Mosquitto, Proxy]:
+    """Start the broker, and the cable from it to the box."""
     broker = Mosquitto(folder)
-    broker.start()
+    await asyncio.to_thread(broker.start)
+    cable = Proxy(0, "127.0.0.1", broker.port)
+    await cable.start()
+    return broker, cable
+
+
+def build(folder: Path, broker: Mosquitto, cable: Proxy) -> Street:
+    """Start the witness, the centre and the box."""
+    keys = create_keys(folder / "keys", demo=True)
     write_centre_settings(folder, broker.port, http_port=free_port())
     centre = Centre(folder / "centre.toml")
     centre.start()
@@ -89,8 +104,8 @@ def build(folder: Path) -> Street:
     witness = subprocess.Popen([sys.executable, "-I", barrier.__file__, str(controller), str(log)])
     (folder / "box").mkdir()
     lane = f'[[lanes]]\nid = "1"\n[lanes.turnstile]\ndriver = "tcp"\nport = {controller}\nrelease_timeout_ms = 1000\n'
-    box = new_box(folder / "box", keys, broker.port, centre.url, "B1", lanes=lane)
-    return Street(folder, broker, centre, box, witness, log)
+    box = new_box(folder / "box", keys, cable.port, centre.url, "B1", lanes=lane)
+    return Street(folder, broker, cable, centre, box, witness, log)
 
 
 async def sell(street: Street, sales: int) -> None:
@@ -157,22 +172,52 @@ async def show(street: Street, code: str) -> str:
         return "no answer"
 
 
-async def kills(street: Street, wanted: Counter[str], rng: random.Random) -> Counter[str]:
-    """Kill one after the other, whoever's turn chance makes it, each to be started again at once."""
+async def faults(street: Street, wanted: Counter[str], rng: random.Random) -> Counter[str]:
+    """Have one fault after the other, whichever's turn chance makes it; what is killed is started again at once."""
     done: Counter[str] = Counter()
     victims = [name for name, count in sorted(wanted.items()) for _ in range(count)]
     rng.shuffle(victims)
     for number, victim in enumerate(victims, 1):
         await asyncio.sleep(rng.uniform(*BETWEEN_S))
-        await asyncio.to_thread(_kill, street, victim)
+        if victim in CABLE_FAULTS:
+            await disturb(street.cable, victim, rng)
+        elif victim.startswith(PAUSE):
+            await pause(street, victim.removeprefix(PAUSE), rng)
+        else:
+            await asyncio.to_thread(_kill, street, victim)
         done[victim] += 1
         if number % 25 == 0:
             print(
-                f"faults: {number} of {len(victims)} kills, {street.opened()} let in",
+                f"faults: {number} of {len(victims)}, {street.opened()} let in",
                 file=sys.stderr,
                 flush=True,
             )
     return done
+
+
+async def pause(street: Street, name: str, rng: random.Random) -> None:
+    """Stop a program where it stands, and have it go on after a while: SIGSTOP, SIGCONT."""
+    programs = {"agent": street.box.process, "broker": street.broker.process, "centre": street.centre.process}
+    process = programs[name]
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(rng.uniform(*PAUSE_S))
+    process.send_signal(signal.SIGCONT)
+
+
+async def disturb(cable: Proxy, fault: str, rng: random.Random) -> None:
+    """Spoil the way between box and broker for a while."""
+    match fault:
+        case "late":
+            cable.delay(rng.randint(50, 800))
+        case "half open":
+            cable.silence()
+        case "torn":
+            cable.cut_within(rng.randint(1, 3000))
+        case _:
+            cable.reset()
+    await asyncio.sleep(rng.uniform(*CABLE_S))
+    cable.restore()
 
 
 def _kill(street: Street, victim: str) -> None:
@@ -244,21 +289,23 @@ def audit(street: Street) -> dict[str, Any]:
 async def campaign(folder: Path, wanted: Counter[str], seed: int) -> dict[str, Any]:
     """Play it in an empty folder and return the report."""
     began_s = time.monotonic()
-    street = await asyncio.to_thread(build, folder)
+    broker, cable = await lay_cable(folder)
+    street = await asyncio.to_thread(build, folder, broker, cable)
     stopping = asyncio.Event()
     try:
         await sell(street, 1 + wanted.total() // KILLS_PER_SALE)
         coming = asyncio.create_task(visitors(street, stopping))
-        done = await kills(street, wanted, random.Random(seed))
+        done = await faults(street, wanted, random.Random(seed))
         stopping.set()
         await coming
         agreed = await agree(street)
         found = audit(street)
     finally:
         await asyncio.to_thread(_clear, street)
+        await cable.stop()
     return {
         "seed": seed,
-        "kills": dict(sorted(done.items())),
+        "faults": dict(sorted(done.items())),
         "visitors": street.visitors,
         **found,
         "turned_away": len(street.turned_away),
@@ -282,12 +329,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("agent", "broker", "centre"):
         parser.add_argument(f"--{name}-kills", type=int, default=5)
+    parser.add_argument("--others", type=int, default=2, help="of each: programs stopped, cables spoilt")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     options = parser.parse_args(arguments)
     folder = PROJECT / "var" / "faults"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     wanted = Counter(agent=options.agent_kills, broker=options.broker_kills, centre=options.centre_kills)
+    for name in (*CABLE_FAULTS, *(f"{PAUSE}{name}" for name in ("agent", "broker", "centre"))):
+        wanted[name] = options.others
     report = asyncio.run(campaign(folder, wanted, options.seed))
     print(json.dumps(report))
     return 0 if report["agreed"] and not (report["lost"] or report["doubled"] or report["unrecorded"]) else 1

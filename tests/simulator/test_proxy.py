@@ -189,3 +189,29 @@ async def test_stop_resets_everyone_and_stops_listening() -> None:
             assert await hanging.is_reset()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_late_words_arrive_whole_and_late() -> None:
+    """Each chunk waits both ways; restored, the cable is quick again on the same connection."""
+    async with cable() as (proxy, _), connected(proxy) as client:
+        proxy.delay(100)
+        began_s = asyncio.get_running_loop().time()
+        assert await client.says(b"hello") == b"hello"
+        assert asyncio.get_running_loop().time() - began_s >= 0.2
+        proxy.restore()
+        assert await client.says(b"again") == b"again"
+
+
+async def test_a_torn_cable_ends_within_a_message() -> None:
+    """So many bytes arrive, and not one more; then resets, until it is mended."""
+    async with cable() as (proxy, target):
+        async with connected(proxy) as client:
+            proxy.cut_within(3)
+            client.writer.write(b"hello")
+            assert await client.is_reset()
+        assert await asyncio.wait_for(target.ends.get(), SOON_S) == "reset"
+        assert bytes(target.heard) in (b"", b"hel")  # a reset may overtake what was sent before it
+        assert proxy.mode is Mode.RESET
+        proxy.restore()
+        async with connected(proxy) as client:
+            assert await client.says(b"hello") == b"hello"
