@@ -91,8 +91,19 @@ class ShareTaken(msgspec.Struct, frozen=True, array_like=True, tag=6):
     number: int
 
 
+class ClockNoted(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """From here on the entries' times are by a clock that says this entry's when the kernel's says `monotonic_ms`.
+
+    `is_sure`: as far as the box can tell it is right. It was no earlier than `least_ms`, by the centre's signed words.
+    """
+
+    monotonic_ms: int
+    is_sure: bool
+    least_ms: int
+
+
 _T = TypeVar("_T")
-LedgerEvent = EpochOpened | Admitted | Resumed | Closed | Incident | Overridden | ShareTaken
+LedgerEvent = EpochOpened | Admitted | Resumed | Closed | Incident | Overridden | ShareTaken | ClockNoted
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):

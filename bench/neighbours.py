@@ -38,7 +38,7 @@ from offline_cache.store import Store
 from sync.centre_link import BoxIdentity
 from sync.mqtt import Broker, MqttLink
 from sync.protocol import BoxTopics
-from sync.site_link import SiteLink
+from sync.site_link import SiteLink, Timepiece
 
 ROUNDS = 400
 PACE_S = 0.02
@@ -184,7 +184,7 @@ async def box(
         [(name, key.public) for name, key in keys.items() if name != box_id],
         outbox,
         ear,
-        time.monotonic,
+        Timepiece(time.monotonic, lambda: None, lambda _: None),
         lambda: 0.0,
     )
     running = asyncio.create_task(link.run()) if is_linked else None

@@ -108,7 +108,7 @@ def _store_batch(connection: Connection, box: Row[Any], topic: str, message: byt
     match batch.stream:
         case Stream.LEDGER:
             try:
-                store_entries(connection, box, batch)
+                store_entries(connection, box, batch, now_ms)
             except ForkError as fork:
                 _store_fork(connection, box.box_id, fork.seq_no, message, now_ms)
         case Stream.DIARY:

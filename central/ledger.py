@@ -39,8 +39,8 @@ def head_of(connection: Connection, box_id: str) -> Head:
     return Head(*row) if row else Head(0, NO_HASH, b"")
 
 
-def store_entries(connection: Connection, box: Row[Any], batch: Batch) -> None:
-    """Store the entries of `batch` beyond the box's head, if it goes on from there without a gap.
+def store_entries(connection: Connection, box: Row[Any], batch: Batch, now_ms: int) -> None:
+    """Store the entries of `batch`, received now, beyond the box's head, if it goes on from there without a gap.
 
     ForkError when the batch contradicts what is stored. What cannot be read is stored and chained like all others,
     and also set aside where people see it.
@@ -55,16 +55,21 @@ def store_entries(connection: Connection, box: Row[Any], batch: Batch) -> None:
     if hashes[met] != _hash_at(connection, head, box.box_id, batch.first + met - 1):
         raise ForkError(_first_difference(connection, box.box_id, batch, hashes))
     if known < len(batch.entries):
-        _insert(connection, box, head, batch.entries[known:], hashes[known + 1 :])
+        _insert(connection, box, head, batch.entries[known:], hashes[known + 1 :], now_ms)
 
 
 def _insert(
-    connection: Connection, box: Row[Any], head: Head, entries: list[bytes], hashes: list[bytes]
+    connection: Connection,
+    box: Row[Any],
+    head: Head,
+    entries: list[bytes],
+    hashes: list[bytes],
+    now_ms: int,
 ) -> None:
     epoch = head.epoch
     rows: list[dict[str, Any]] = []
     unread: list[dict[str, Any]] = []
-    site = {"box_id": box.box_id, "site_id": box.site_id}
+    site = {"box_id": box.box_id, "site_id": box.site_id, "received_ms": now_ms}
     for seq_no, (data, entry_hash) in enumerate(zip(entries, hashes, strict=True), head.seq_no + 1):
         try:
             event = entry_at(data, seq_no).event

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from typing import Any, assert_never
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Table, delete, func, insert, select
 
 from admission.events import (
     Admitted,
+    ClockNoted,
     Closed,
     Entry,
     EpochOpened,
@@ -26,6 +27,7 @@ from admission.policy import Policy
 from admission.terms import read_terms
 from admission.tickets import Basis, Outcome
 from central.entries import entry_at
+from central.event_times import BoxClock, event_time
 from central.judging import FoldedUse, Right, conflicts_of, is_charged
 from central.payments.book import settled_fen
 from central.schema import (
@@ -47,7 +49,7 @@ from central.schema import (
 )
 from central.sql import chunks, insert_new, rows_by_key
 
-FORK = "fork"
+FORK, WRONG_CLOCK = "fork", "wrong_clock"
 _FOLDED = (uses, closings, resumptions, overrides, taken_shares, conflicts, charges, fold_positions)
 _ROWS_PER_FOLD = 2000
 
@@ -55,13 +57,14 @@ _ROWS_PER_FOLD = 2000
 def fold(connection: Connection, policy: Policy) -> int:
     """Fold the next raw rows of every box and return how many there were; 0 when all are folded."""
     rows: list[Row[Any]] = []
-    for box_id, position in _behind(connection):
+    clocks: dict[str, BoxClock] = {}
+    for box_id, position, clocks[box_id] in _behind(connection):
         query = select(ledger).where(ledger.c.box_id == box_id, ledger.c.seq_no > position)
         rows += connection.execute(query.order_by(ledger.c.seq_no).limit(_ROWS_PER_FOLD))
     if rows:
-        keys = _store_events(connection, rows)
+        keys = _store_events(connection, rows, clocks)
         settle(connection, keys, policy)
-        _move_positions(connection, {row.box_id: row.seq_no for row in rows})
+        _move_positions(connection, {row.box_id: row.seq_no for row in rows}, clocks)
     return len(rows)
 
 
@@ -98,44 +101,63 @@ def _charge(use: FoldedUse) -> dict[str, Any]:
     return {"admission_id": use.admission_id, "key": use.key, "fare_fen": use.fare_fen}
 
 
-def _behind(connection: Connection) -> list[tuple[str, int]]:
-    """Return the boxes with rows to fold, each with its position."""
+def _behind(connection: Connection) -> list[tuple[str, int, BoxClock]]:
+    """Return the boxes with rows to fold, each with its position, and what is known of its clock there."""
     head = select(func.max(ledger.c.seq_no)).where(ledger.c.box_id == boxes.c.box_id).scalar_subquery()
     position = func.coalesce(fold_positions.c.seq_no, 0)
     query = (
-        select(boxes.c.box_id, position)
+        select(boxes.c.box_id, position, fold_positions.c.latest_ms, fold_positions.c.is_clock_wrong)
         .join_from(boxes, fold_positions, boxes.c.box_id == fold_positions.c.box_id, isouter=True)
         .where(head > position)
         .order_by(boxes.c.box_id)
     )
-    return [(box_id, seq_no) for box_id, seq_no in connection.execute(query)]
+    return [
+        (box_id, seq_no, BoxClock(latest_ms or 0, bool(is_wrong)))
+        for box_id, seq_no, latest_ms, is_wrong in connection.execute(query)
+    ]
 
 
-def _move_positions(connection: Connection, positions: dict[str, int]) -> None:
+def _move_positions(
+    connection: Connection, positions: dict[str, int], clocks: Mapping[str, BoxClock]
+) -> None:
     connection.execute(delete(fold_positions).where(fold_positions.c.box_id.in_(list(positions))))
-    rows = [{"box_id": box_id, "seq_no": seq_no} for box_id, seq_no in positions.items()]
+    rows = [
+        {
+            "box_id": box_id,
+            "seq_no": seq_no,
+            "latest_ms": clocks[box_id].latest_ms,
+            "is_clock_wrong": clocks[box_id].is_wrong,
+        }
+        for box_id, seq_no in positions.items()
+    ]
     connection.execute(insert(fold_positions), rows)
 
 
-def _store_events(connection: Connection, rows: Sequence[Row[Any]]) -> set[bytes]:
-    """Store what the raw rows say and return the keys whose uses they touch."""
+def _store_events(
+    connection: Connection, rows: Sequence[Row[Any]], clocks: dict[str, BoxClock]
+) -> set[bytes]:
+    """Store what the raw rows say and return the keys whose uses they touch; `clocks` go on with them."""
     new: dict[Table, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         try:
             entry = entry_at(row.entry, row.seq_no)
         except EventError:
             continue  # ingest has set it aside, where people see it
-        for table, record in _records(row, entry):
+        when, clocks[row.box_id] = event_time(clocks[row.box_id], entry, row.received_ms)
+        for table, record in _records(row, entry, when.at_ms):
             new[table].append(record)
+        if when.goes_wrong:
+            where = {"box_id": row.box_id, "seq_no": row.seq_no, "at_ms": when.at_ms}
+            new[incidents].append({**where, "kind": WRONG_CLOCK, "lane_id": ""})
     for table, records in new.items():
         insert_new(connection, table, records)
     admissions = sorted({record["admission_id"] for record in (*new[uses], *new[closings])})
     return {row.key for row in rows_by_key(connection, uses.c.admission_id, admissions, uses.c.key)}
 
 
-def _records(row: Row[Any], entry: Entry) -> Iterator[tuple[Table, dict[str, Any]]]:
-    """Yield the row that the entry adds to a folded table, if it adds one."""
-    where = {"box_id": row.box_id, "seq_no": row.seq_no, "at_ms": entry.at_ms}
+def _records(row: Row[Any], entry: Entry, at_ms: int) -> Iterator[tuple[Table, dict[str, Any]]]:
+    """Yield the row that the entry, which happened at `at_ms`, adds to a folded table, if it adds one."""
+    where = {"box_id": row.box_id, "seq_no": row.seq_no, "at_ms": at_ms}
     match entry.event:
         case Admitted() as admitted:
             said = msgspec.structs.asdict(admitted)
@@ -152,7 +174,7 @@ def _records(row: Row[Any], entry: Entry) -> Iterator[tuple[Table, dict[str, Any
             yield overrides, {**said, **where}
         case ShareTaken(number):
             yield taken_shares, {"box_id": row.box_id, "seq_no": row.seq_no, "number": number}
-        case EpochOpened():
+        case EpochOpened() | ClockNoted():
             return
         case _:
             assert_never(entry.event)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData()
@@ -219,6 +220,7 @@ ledger = Table(
     Column("epoch", Bytes, nullable=False),
     Column("entry", Bytes, nullable=False),
     Column("hash", Bytes(32), nullable=False),
+    Column("received_ms", BigInteger, nullable=False, server_default="0", comment="0: before this was noted"),
     sqlite_with_rowid=False,
 )
 
@@ -276,6 +278,14 @@ fold_positions = Table(
     metadata,
     Column("box_id", String(64), primary_key=True),
     Column("seq_no", BigInteger, nullable=False),
+    Column(
+        "latest_ms",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="by the box's clock, if it can be",
+    ),
+    Column("is_clock_wrong", Boolean, nullable=False, server_default=false()),
 )
 
 holders = Table(
@@ -352,7 +362,9 @@ incidents = Table(
     metadata,
     Column("box_id", String(64), primary_key=True),
     Column("seq_no", BigInteger, primary_key=True),
-    Column("kind", String(16), primary_key=True, comment="an outcome, or fork (which is not folded)"),
+    Column(
+        "kind", String(16), primary_key=True, comment="an outcome, wrong_clock, or fork (which is not folded)"
+    ),
     Column("lane_id", String(64), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
 )

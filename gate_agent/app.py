@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from admission.codes import same_showing
+from admission.events import ClockNoted
 from admission.facts import Attempt, Facts, ListInfo
 from admission.policy import Policy
 from admission.staff import Role
@@ -35,6 +36,7 @@ from config.settings import (
 )
 from gate_agent.brokers import centre_broker, centre_context, site_broker
 from gate_agent.clock import SystemClock, TrustedClock
+from gate_agent.clock_notes import ClockNotes
 from gate_agent.health import BoxView, CameraStatus, Eye, Neighbourhood, Post
 from gate_agent.heartbeat import Heartbeat
 from gate_agent.identity import box_key
@@ -72,7 +74,7 @@ from sync.fetch import Fetcher
 from sync.introductions import Introductions
 from sync.mqtt import Broker
 from sync.protocol import BoxTopics, Health, SiteBoxes
-from sync.site_link import SiteLink
+from sync.site_link import SiteLink, Timepiece
 
 log = logging.getLogger(__name__)
 
@@ -201,6 +203,7 @@ class App:
             box_key(state_dir, demo=settings.profile is Profile.DEMO),
             self._session,
         )
+        self._clock_notes = ClockNotes(self._clock, self._note_clock)
         broker, neighbours = site_broker(settings, folder), Neighbours(database)
         self._site_link = self._make_site_link(broker, identity, neighbours) if broker else None
         self._link = self._make_link(folder, identity, neighbours)
@@ -218,6 +221,7 @@ class App:
         await self._overlay.load()
         self._take_proof()
         orphans = await self._store.open_epoch(secrets.token_bytes(EPOCH_BYTES), self._clock.wall_ms())
+        await self._clock_notes.look()
         port = await self._web.start()
         spare_collector()
         log.info("ready", extra={"web_port": port, "unclosed_admissions": orphans})
@@ -243,6 +247,7 @@ class App:
         yield self._prune()
         yield self._watch_space()
         yield self._keep_time()
+        yield self._clock_notes.run()
         for gate in self._gates.values():
             yield gate.turnstile.run()
             yield gate.lane.watch()
@@ -293,6 +298,13 @@ class App:
                 with contextlib.suppress(StoreFullError):
                     await self._database.write(partial(keep_proved_ms, at_ms=least_ms), durable=False)
             await asyncio.sleep(KEEP_TIME_EVERY_S)
+
+    async def _note_clock(self, at_ms: int, note: ClockNoted) -> bool:
+        with contextlib.suppress(StoreFullError):
+            await self._store.note_clock(note, at_ms)
+            self._wake()
+            return True
+        return False
 
     def _take_proof(self) -> None:
         info = self._list_info()
@@ -356,9 +368,12 @@ class App:
             neighbour_keys(self._settings).items(),
             self._outbox,
             neighbours,
-            lambda: self._clock.monotonic_ns() / 1e9,
+            Timepiece(lambda: self._clock.monotonic_ns() / 1e9, self._sure_ms, self._clock.hear),
             _random,
         )
+
+    def _sure_ms(self) -> int | None:
+        return self._clock.wall_ms() if self._clock.is_sure and not self._clock.is_hearsay else None
 
     async def _introduce(self, word: SiteBoxes) -> None:
         if self._site_link is not None:

@@ -36,8 +36,8 @@ class TrustedClock:
 
     The centre's signed words say when they were made: it is later than that now, by at least what the monotonic clock
     has gone on since. A wall clock behind that, or absurdly far ahead of it, is not believed: the time is then the
-    least that it can be, and not sure, until the clock is right again or a supervisor has said what time it is. With
-    nothing proved yet the wall clock is all there is.
+    least that it can be, and not sure, until the clock is right again, a neighbour that is sure of its own has told the
+    time, or a supervisor has said it. With nothing proved yet the wall clock is all there is.
     """
 
     def __init__(self, clocks: _Clocks) -> None:
@@ -46,13 +46,19 @@ class TrustedClock:
         self._proved_at_ns = 0
         self._said_ms = 0
         self._said_at_ns: int | None = None
+        self._heard_ms = 0
+        self._heard_at_ns: int | None = None
 
     def wall_ms(self) -> int:
         """Return UTC milliseconds since 1970: the wall clock's, or the best that is known."""
         if self._said_at_ns is not None:
             return max(self._said_ms + self._since_ms(self._said_at_ns), self.least_ms())
         wall_ms = self._clocks.wall_ms()
-        return max(wall_ms, self.least_ms()) if self._is_plausible(wall_ms) else self.least_ms()
+        if self._is_plausible(wall_ms):
+            return max(wall_ms, self.least_ms())
+        if self._heard_at_ns is not None:
+            return max(self._heard_ms + self._since_ms(self._heard_at_ns), self.least_ms())
+        return self.least_ms()
 
     def monotonic_ns(self) -> int:
         """Return nanoseconds since an arbitrary start."""
@@ -61,7 +67,13 @@ class TrustedClock:
     @property
     def is_sure(self) -> bool:
         """Whether it is what it says, as far as can be told; otherwise it is no earlier."""
-        return self._said_at_ns is not None or self._is_plausible(self._clocks.wall_ms())
+        return self.is_hearsay or self._said_at_ns is not None or self._is_plausible(self._clocks.wall_ms())
+
+    @property
+    def is_hearsay(self) -> bool:
+        """Whether it is only as right as a neighbour's: nobody else is to be told it."""
+        own = self._said_at_ns is not None or self._is_plausible(self._clocks.wall_ms())
+        return self._heard_at_ns is not None and not own
 
     def least_ms(self) -> int:
         """Return the earliest that it can be now; 0 when nothing was proved."""
@@ -71,6 +83,14 @@ class TrustedClock:
         """Take it that `at_ms` has been: something that was made then is signed, or was kept here since."""
         if at_ms > self.least_ms():
             self._proved_ms, self._proved_at_ns = at_ms, self._clocks.monotonic_ns()
+
+    def hear(self, at_ms: int) -> None:
+        """Take it from a neighbour that it is `at_ms` now; of use only while the clock here is wrong.
+
+        It proves nothing: a neighbour whose clock runs ahead must not move what is kept.
+        """
+        if self.least_ms() - BEHIND_MS <= at_ms <= self.least_ms() + AHEAD_MS:
+            self._heard_ms, self._heard_at_ns = at_ms, self._clocks.monotonic_ns()
 
     def set(self, at_ms: int) -> bool:
         """Take a supervisor's word that it is `at_ms` now, until the process ends; False when it cannot be."""

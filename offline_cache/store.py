@@ -9,7 +9,7 @@ from typing import Any
 
 from admission.answers import Answer, Decision, Spend
 from admission.codes import Credential, CreditCode, DocumentCode, Rejected, TicketCode
-from admission.events import Admitted, Closed, EpochOpened, Incident, Overridden, Resumed
+from admission.events import Admitted, ClockNoted, Closed, EpochOpened, Incident, Overridden, Resumed
 from admission.facts import Attempt, Direction, Exposure, Facts, ListInfo
 from admission.reasons import Reason
 from admission.tickets import Basis, Closing, History, Outcome, Risk, Use
@@ -72,6 +72,10 @@ class Store:
     async def close_admission(self, admission_id: bytes, outcome: Outcome, at_ms: int) -> None:
         """Record how an admission ended; saying the same again changes nothing. Returns after COMMIT."""
         await self._database.write(lambda sql: self._close(sql, admission_id, outcome, at_ms))
+
+    async def note_clock(self, note: ClockNoted, at_ms: int) -> None:
+        """Record what the clock is worth from here on; returns after COMMIT."""
+        await self._database.write(lambda sql: append(sql, at_ms, note))
 
     async def record_incident(self, lane_id: str, what: Outcome, at_ms: int) -> None:
         """Record that a lane opened, or someone went through, with no admission behind it. Returns after COMMIT."""

@@ -115,6 +115,7 @@ class Hearer:
     `on_ask(box_id, after)` takes a neighbour's question, `on_ask_of(box_id, of, after)` one about another box. Those
     that the settings name stay; `introduce` adds those that the centre names. A box that is not heard, and one that is
     barred, is asked about among the others: what it let in when the centre did not hear it, they may have heard.
+    `on_time` takes what time it is at a neighbour that is sure of it.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Hearer:
         on_ask: Callable[[str, int], None],
         on_ask_of: Callable[[str, str, int], None],
         now_s: Callable[[], float],
+        on_time: Callable[[int], None],
     ) -> None:
         self._box_id = box_id
         self._neighbours = {name: _Neighbour(key) for name, key in neighbours}
@@ -137,6 +139,7 @@ class Hearer:
         self._on_ask = on_ask
         self._on_ask_of = on_ask_of
         self._now_s = now_s
+        self._on_time = on_time
         self._messages: asyncio.Queue[tuple[str, Side, bytes]] = asyncio.Queue(MESSAGES_KEPT)
         self._strangers = ""
 
@@ -245,6 +248,8 @@ class Hearer:
         if head.box_id != box_id:
             raise ProtocolError(f"a head of box {head.box_id}")
         taken = await self._memory.compare(head)
+        if head.at_ms is not None and neighbour.spoke_s is not None:  # the first may be retained, and old
+            self._on_time(head.at_ms)
         neighbour.end = head.seq_no if taken.is_other_history else max(neighbour.end, head.seq_no)
         self._note(box_id, neighbour, taken)
 

@@ -185,7 +185,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """Where a box's ledger stands: its last entry's number and hash, and the epoch of the process that writes it.
 
-    The box can still tell the entries after `floor`.
+    The box can still tell the entries after `floor`. `at_ms` is what time it is there, where that is sure.
     """
 
     box_id: str
@@ -193,6 +193,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     seq_no: SeqNo
     hash: bytes
     epoch: bytes
+    at_ms: StoredNumber | None = None
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

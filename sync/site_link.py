@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from admission.keys import PublicKey, read_public_key
@@ -24,6 +25,15 @@ class _Memory(Memory, Hearsays, Protocol):
     """The box's memory of its neighbours, for hearing and for telling."""
 
 
+@dataclass(frozen=True, slots=True)
+class Timepiece:
+    """Seconds that only go on; UTC milliseconds, or None while that is not sure here; and who takes a neighbour's."""
+
+    now_s: Callable[[], float]
+    sure_ms: Callable[[], int | None]
+    hear: Callable[[int], None]
+
+
 class SiteLink:
     """The box's side of the conversation with its neighbours; works for ever, whether or not anyone answers."""
 
@@ -34,11 +44,11 @@ class SiteLink:
         neighbours: Iterable[tuple[str, PublicKey]],
         ledger: Ledger,
         memory: _Memory,
-        now_s: Callable[[], float],
+        time: Timepiece,
         random: Callable[[], float],
     ) -> None:
         self._topics = identity.topics
-        self._now_s = now_s
+        self._now_s = now_s = time.now_s
         self._mqtt = MqttLink(
             broker,
             subscriptions=(all_sides(identity.topics.site_id),),
@@ -47,9 +57,11 @@ class SiteLink:
             random=random,
             longest_wait_s=LONGEST_WAIT_S,
         )
-        self._teller = teller = Teller(ledger, memory, self._mqtt.publish, identity)
+        self._teller = teller = Teller(ledger, memory, self._mqtt.publish, identity, time.sure_ms)
         box_id = identity.topics.box_id
-        self._hearer = Hearer(box_id, neighbours, memory, teller.ask, teller.answer, teller.answer_of, now_s)
+        self._hearer = Hearer(
+            box_id, neighbours, memory, teller.ask, teller.answer, teller.answer_of, now_s, time.hear
+        )
         self._echoed_s = now_s()
 
     @property

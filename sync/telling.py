@@ -71,11 +71,19 @@ class Publish(Protocol):
 class Teller:
     """Speaks as long as the link takes what it says; what is lost is asked for, so nothing is kept or repeated."""
 
-    def __init__(self, ledger: Ledger, memory: Memory, publish: Publish, identity: BoxIdentity) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        memory: Memory,
+        publish: Publish,
+        identity: BoxIdentity,
+        sure_ms: Callable[[], int | None],
+    ) -> None:
         self._ledger = ledger
         self._memory = memory
         self._publish = publish
         self._identity = identity
+        self._sure_ms = sure_ms
         self._told = 0
         self._has_begun = False
         self._awake = asyncio.Event()
@@ -139,6 +147,7 @@ class Teller:
             seq_no=standing.seq_no,
             hash=standing.hash,
             epoch=standing.epoch,
+            at_ms=self._sure_ms(),
         )
         self._publish(topics.side(Side.HEAD), encode_side(head, self._identity.key), retain=True)
         return standing.seq_no

@@ -19,6 +19,7 @@ const KINDS = {
 };
 const NOTES = {
   fork: ["账本分叉", "ledger forked"],
+  wrong_clock: ["时钟有误", "wrong clock"],
   ledger: ["无法解读的记录", "entries that cannot be read"],
   diary: ["无法解读的日志", "diary entries that cannot be read"],
   tailgated: ["尾随", "tailgated"],

@@ -265,6 +265,7 @@ def test_rules_of_one_box() -> None:
         "topic write sg1/fairy/B1/side/ledger",
         "topic write sg1/fairy/B1/side/head",
         "topic write sg1/fairy/B1/side/ask",
+        "topic write sg1/fairy/B1/side/heard",
         "topic read sg1/fairy/+/side/+",
     ]
 

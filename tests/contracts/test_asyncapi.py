@@ -65,6 +65,7 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
     events.Closed: st.builds(events.Closed, admission_id=BYTES_16),
     events.Incident: st.builds(events.Incident),
     events.ShareTaken: st.builds(events.ShareTaken, number=SMALL),
+    events.ClockNoted: st.builds(events.ClockNoted, monotonic_ms=NUMBERS, least_ms=NUMBERS),
 }
 ENTRIES = st.builds(Entry, SMALL, NUMBERS, st.one_of(*EVENTS.values()))
 REFUSALS = st.builds(

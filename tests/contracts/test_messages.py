@@ -84,7 +84,7 @@ def test_box_and_centre_say_what_is_documented(site: Site, tmp_path: Path) -> No
     resumed = site.box.scan(second["code"], LANES[2])
     assert (resumed["reason"], resumed["admission_id"]) == ("RESUMED", killed_after["admission_id"])
     site.passes(second["key"])
-    until(lambda: tags(ledger_of(site, BOX_ID, key)) == [0, 1, 2, 3, 6])
+    until(lambda: tags(ledger_of(site, BOX_ID, key)) == [0, 1, 2, 3, 6, 7])
 
     stranger = site.stranger(tmp_path)
     stranger.start()

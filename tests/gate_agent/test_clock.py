@@ -115,3 +115,31 @@ async def test_what_was_proved_outlives_the_process(gate: Gate) -> None:
     assert await gate.box.database.read(read_proved_ms) == 0
     await gate.box.database.write(lambda sql: keep_proved_ms(sql, NOW_MS))
     assert await gate.box.database.read(read_proved_ms) == NOW_MS
+
+
+def test_a_neighbour_s_word_serves_while_the_clock_is_wrong() -> None:
+    """It goes on with the kernel's time, proves nothing, and is dropped once the clock is right again."""
+    trusted, system = clock(NOW_MS - YEARS_MS, proved_ms=NOW_MS)
+    trusted.hear(NOW_MS + MINUTE_MS)
+    system.advance(MINUTE_MS)
+    assert (trusted.wall_ms(), trusted.is_sure, trusted.is_hearsay) == (NOW_MS + 2 * MINUTE_MS, True, True)
+    assert trusted.least_ms() == NOW_MS + MINUTE_MS
+    system.turn(YEARS_MS)
+    assert (trusted.wall_ms(), trusted.is_hearsay) == (NOW_MS + MINUTE_MS, False)
+
+
+def test_a_supervisor_s_word_counts_more_than_a_neighbour_s() -> None:
+    """Whichever came first."""
+    trusted, _ = clock(NOW_MS - YEARS_MS, proved_ms=NOW_MS)
+    trusted.hear(NOW_MS + MINUTE_MS)
+    assert trusted.set(NOW_MS + 3 * MINUTE_MS)
+    trusted.hear(NOW_MS + 2 * MINUTE_MS)
+    assert (trusted.wall_ms(), trusted.is_hearsay) == (NOW_MS + 3 * MINUTE_MS, False)
+
+
+@pytest.mark.parametrize("off_ms", [-YEARS_MS, -BEHIND_MS - 1, AHEAD_MS + 1, YEARS_MS])
+def test_a_neighbour_that_cannot_be_right_is_not_heard(off_ms: int) -> None:
+    """Before what was proved, or absurdly far behind it."""
+    trusted, _ = clock(NOW_MS - YEARS_MS, proved_ms=NOW_MS)
+    trusted.hear(NOW_MS + off_ms)
+    assert (trusted.wall_ms(), trusted.is_sure) == (NOW_MS, False)

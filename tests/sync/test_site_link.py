@@ -22,13 +22,14 @@ from sync.hearing import Hearer
 from sync.mqtt import Broker
 from sync.protocol import Side, SiteBoxes, encode_batch, encode_side, side_of
 from sync.protocol import SiteBox as NamedBox
-from sync.site_link import SiteLink
+from sync.site_link import SiteLink, Timepiece
 from sync.telling import ANSWER_ENTRIES, Teller
 from tests.central.programs import Mosquitto
 from tests.support.secured import secured
 from tests.support.site_box import SITE, SiteBox, eventually, site_box
 
 KEY = b"k" * 16
+TIMELESS = Timepiece(time.monotonic, lambda: None, lambda _: None)
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ async def station(
             [(neighbour, other.key.public)],
             box.outbox,
             box.neighbours,
-            time.monotonic,
+            TIMELESS,
             lambda: 0.0,
         )
         running = tasks.create_task(link.run())
@@ -191,7 +192,7 @@ def site_boxes(*boxes: SiteBox, barred: tuple[SiteBox, ...] = ()) -> SiteBoxes:
 
 
 @asynccontextmanager
-async def linked(port: int, box: SiteBox) -> AsyncIterator[Station]:
+async def linked(port: int, box: SiteBox, timepiece: Timepiece = TIMELESS) -> AsyncIterator[Station]:
     """A box whose settings name no neighbour, on the site's broker."""
     link = SiteLink(
         secured(Broker(host="127.0.0.1", port=port, client_id=f"side-{box.box_id}"), f"{SITE}/{box.box_id}"),
@@ -199,7 +200,7 @@ async def linked(port: int, box: SiteBox) -> AsyncIterator[Station]:
         [],
         box.outbox,
         box.neighbours,
-        time.monotonic,
+        timepiece,
         lambda: 0.0,
     )
     running = asyncio.create_task(link.run())
@@ -246,6 +247,20 @@ async def test_a_spare_hears_from_the_others_what_a_dead_box_did(
                 assert names == ({"B2"} if is_barred else {"B1", "B2"})
 
 
+async def test_a_neighbour_that_is_sure_tells_the_time(tmp_path: Path, site_broker: Mosquitto) -> None:
+    """With its heads, once it has spoken before: what the broker has kept is of no use. One that is not tells none."""
+    async with site_box(tmp_path, "B1") as one, site_box(tmp_path, "B2") as two:
+        told: list[int] = []
+        async with (
+            linked(site_broker.port, one, Timepiece(time.monotonic, lambda: 7, lambda _: None)) as first,
+            linked(site_broker.port, two, Timepiece(time.monotonic, lambda: None, told.append)) as second,
+        ):
+            await first.link.introduce(site_boxes(one, two))
+            await second.link.introduce(site_boxes(one, two))
+            await eventually(lambda: holds(bool(told)), "the time")
+            assert set(told) == {7}
+
+
 async def test_a_box_whose_key_changed_is_heard_with_the_new_one(
     tmp_path: Path, site_broker: Mosquitto
 ) -> None:
@@ -287,7 +302,7 @@ class Ether:
 
     def connect(self, box: SiteBox, other: SiteBox) -> tuple[Hearer, Teller]:
         """Return the two halves of the box's link, speaking into this ether."""
-        teller = Teller(box.outbox, box.neighbours, self.publish, box.identity)
+        teller = Teller(box.outbox, box.neighbours, self.publish, box.identity, lambda: None)
         hearer = Hearer(
             box.box_id,
             [(other.box_id, other.key.public)],
@@ -296,6 +311,7 @@ class Ether:
             teller.answer,
             teller.answer_of,
             time.monotonic,
+            lambda _: None,
         )
         self._hearers[box.box_id] = hearer
         return hearer, teller
