@@ -22,9 +22,9 @@ from central.payments.book import entered
 from central.rights import current_revision
 from central.schema import boxes, fold_positions, lists
 from central.store import Store
-from sync.protocol import LIST_FORMAT, ListManifest, encode_manifest, manifest_topic
+from sync.protocol import LIST_FORMAT, PACKED, ListManifest, encode_manifest, manifest_topic
 
-_LIST_FILE = re.compile(r".+-\d+\.(sqlite|part)")
+_LIST_FILE = re.compile(r".+-\d+\.(sqlite|sqlite\.z|part)")
 KEPT_LISTS = 3
 """So many files of a site stay: a box may be fetching the one before the newest."""
 
@@ -140,6 +140,7 @@ class Publisher:
         """Remove the files that are not kept, also those that a crash left behind."""
         rows = await self._store.read(lambda connection: list(connection.execute(select(lists))))
         kept = {list_path(self._folder, row.site_id, row.version) for row in rows}
+        kept |= {packed_path(path) for path in kept}
         for path in sorted(set(self._folder.iterdir()) - kept):
             if _LIST_FILE.fullmatch(path.name):
                 path.unlink()
@@ -165,6 +166,11 @@ def list_path(folder: Path, site_id: str, version: int) -> Path:
     return folder / f"{site_id}-{version}.sqlite"
 
 
+def packed_path(path: Path) -> Path:
+    """Return where the packed form of a list's file is."""
+    return path.with_name(f"{path.name}{PACKED}")
+
+
 def url_path(site_id: str, version: int) -> str:
     """Return the path under which a list is served."""
     return f"/v1/lists/{site_id}/{version}"
@@ -180,6 +186,7 @@ def _manifest(row: Row[Any]) -> ListManifest:
         size_bytes=row.size_bytes,
         path=url_path(row.site_id, row.version),
         revision=row.revision,
+        packed_bytes=row.packed_bytes,
     )
 
 
@@ -209,6 +216,7 @@ def _record(
         "as_of_s": start.as_of_s,
         "sha256": built.sha256,
         "size_bytes": built.size_bytes,
+        "packed_bytes": built.packed_bytes,
         "revision": built.revision,
         "folded": built.folded,
         "policy_sha256": policy_sha256,

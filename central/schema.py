@@ -460,6 +460,7 @@ lists = Table(
     Column("as_of_s", BigInteger, nullable=False),
     Column("sha256", Bytes(32), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
+    Column("packed_bytes", BigInteger, nullable=False, server_default="0", comment="0: only as it is"),
     Column("revision", BigInteger, nullable=False, comment="of the rights it holds"),
     Column("folded", BigInteger, nullable=False, comment="ledger entries its counters include"),
     Column(

@@ -215,8 +215,8 @@ class ListShelf:
         """Return where to put a file that is to be installed; what is there of another name is thrown away."""
         self._folder.mkdir(parents=True, exist_ok=True)
         part = self._folder / f"{name}.part"
-        for other in self._folder.glob("*.part"):
-            if other != part:
+        for other in self._folder.glob("*.part*"):  # packed ones have one more ending
+            if not other.name.startswith(part.name):
                 other.unlink()
         return part
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
 from admission.envelope import EnvelopeError, KeyFinder
-from sync.fetch import FetchError
+from sync.fetch import FetchError, NotFoundError, unpack
 from sync.link import backoff_s
-from sync.protocol import LIST_FORMAT, ListManifest, ProtocolError, decode_manifest, list_etag
+from sync.protocol import LIST_FORMAT, PACKED, ListManifest, ProtocolError, decode_manifest, list_etag
+
+log = logging.getLogger(__name__)
 
 Fetch = Callable[[str, Path, int, str], Awaitable[None]]
 """Completes a file to exactly so many bytes from a path of the centre's, of the content with an entity tag.
@@ -114,13 +117,30 @@ class Downlink:
             return False
         part = self._shelf.new_part(f"{manifest.version}-{manifest.sha256.hex()}")
         try:
-            await self._fetch(manifest.path, part, manifest.size_bytes, list_etag(manifest.sha256))
+            await self._complete(manifest, part)
             await self._shelf.install(part, manifest.version, manifest.sha256)
         except (FetchError, ValueError, OSError) as error:
             self._failure = f"list {manifest.version} could not be taken in: {error}"
             return False
         self._failure = ""
         return True
+
+    async def _complete(self, manifest: ListManifest, part: Path) -> None:
+        """Get the list's file, packed where the centre has it so; FetchError, and what has come so far stays."""
+        etag = list_etag(manifest.sha256)
+        if manifest.packed_bytes:
+            packed = part.with_name(f"{part.name}{PACKED}")
+            try:
+                await self._fetch(manifest.packed_path, packed, manifest.packed_bytes, etag)
+            except NotFoundError:
+                log.warning("the centre has no packed list any more", extra={"path": manifest.packed_path})
+            else:
+                try:
+                    await unpack(packed, part, manifest.size_bytes)
+                finally:
+                    packed.unlink()
+                return
+        await self._fetch(manifest.path, part, manifest.size_bytes, etag)
 
     async def _arrived_within(self, seconds: float) -> None:
         try:

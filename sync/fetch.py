@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import aiohttp
 
@@ -51,6 +52,8 @@ class Fetcher:
         async with self._session() as session:
             try:
                 async with session.get(self._url(path), headers=headers) as response:
+                    if response.status == 404:
+                        raise NotFoundError(f"the centre answered 404 for {path}")
                     if response.status not in (200, 206):
                         raise FetchError(f"the centre answered {response.status} for {path}")
                     have_bytes = have_bytes if response.status == 206 else 0
@@ -110,9 +113,30 @@ async def _save(content: aiohttp.StreamReader, target: Path, have_bytes: int, si
         raise FetchError(f"{have_bytes} bytes instead of the {size_bytes} that the manifest names")
 
 
-def _opened(target: Path, have_bytes: int) -> BinaryIO:
+async def unpack(packed: Path, target: Path, size_bytes: int) -> None:
+    """Write what `packed` (zlib) holds to `target`, at the pace of a fetch; FetchError unless it is so many bytes."""
+    unpacking, have_bytes = zlib.decompressobj(), 0
+    with _opened(packed, 0, "rb") as source, _opened(target, 0) as file:
+        while not unpacking.eof:
+            piece = unpacking.unconsumed_tail or await asyncio.to_thread(source.read, _CHUNK_BYTES)
+            try:
+                chunk = unpacking.decompress(piece, _CHUNK_BYTES)
+            except zlib.error as error:
+                raise FetchError(f"it cannot be unpacked: {error}") from error
+            if not piece and not chunk:
+                break  # it ends too early
+            have_bytes += len(chunk)
+            if have_bytes > size_bytes:
+                raise FetchError(f"it unpacks to more than the {size_bytes} bytes that the manifest names")
+            await asyncio.to_thread(_write, file, chunk)
+            await asyncio.sleep(_PAUSE_S)
+    if not unpacking.eof or have_bytes != size_bytes:
+        raise FetchError(f"it unpacks to {have_bytes} bytes instead of {size_bytes}")
+
+
+def _opened(target: Path, have_bytes: int, mode: str = "") -> BinaryIO:
     """Open the file behind its first bytes, here and now: what is cancelled while it waits would leave it open."""
-    file = target.open("r+b" if have_bytes else "wb")
+    file = cast(BinaryIO, target.open(mode or ("r+b" if have_bytes else "wb")))
     file.seek(have_bytes)
     return file
 

@@ -26,6 +26,8 @@ MAX_BATCH_BYTES = 4 << 20
 CHANGES_PER_MESSAGE = 500
 """So many rows go into one message of changes: a box reads it without keeping a visitor waiting."""
 LIST_FORMAT = 1
+PACKED = ".z"
+"""What the path of a packed list ends with."""
 StoredNumber = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """A number that fits the columns of both sides."""
 
@@ -272,7 +274,8 @@ class ListManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Names the newest full list of a site: where to fetch it and the one hash it must have.
 
     `path` is relative to the centre's address; `as_of_s` is the moment up to which the list knows all tickets, and
-    `revision` that of the newest change it holds.
+    `revision` that of the newest change it holds. The same file, packed with zlib to `packed_bytes`, is at
+    `packed_path`, where that is not 0.
     """
 
     format: int
@@ -283,6 +286,12 @@ class ListManifest(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     path: str
     revision: int = 0
+    packed_bytes: StoredNumber = 0
+
+    @property
+    def packed_path(self) -> str:
+        """Where the packed file is."""
+        return f"{self.path}{PACKED}"
 
 
 class SiteBox(msgspec.Struct, frozen=True, kw_only=True):

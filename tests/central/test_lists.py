@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from central.publishing import Publisher
 from central.reconcile import fold
 from central.schema import credit_lines, fold_positions, lists, memberships, tickets
 from central.store import Store
-from sync.protocol import LIST_FORMAT, ListManifest, Stream, decode_manifest, manifest_topic
+from sync.protocol import LIST_FORMAT, PACKED, ListManifest, Stream, decode_manifest, manifest_topic
 from tests.central.conftest import Client, World
 from tests.central.world import KEYS, NOW_MS, POLICY, Box, add_ticket, admitted, closed, register
 
@@ -227,7 +228,7 @@ async def test_missing_file_is_built_again(store: Store, tmp_path: Path) -> None
         async with running(store, tmp_path / "lists", ListPace()) as desk:
             await desk.until(lambda desk: bool(desk.published))
             versions.append(desk.published[-1].version)
-        (desk.folder / desk.files[-1]).unlink()
+        (desk.folder / f"fairy-{versions[-1]}.sqlite").unlink()
     assert versions[0] < versions[1]
 
 
@@ -242,10 +243,11 @@ async def test_changes_lead_to_higher_versions_and_old_files_go(store: Store, tm
             await desk.until(lambda desk, count=count: len(desk.published) == count)  # type: ignore[misc]
             await store.run(lambda c: c.execute(update(lists).values(revision=lists.c.revision - 1)))
             desk.publisher.rights_changed()
-        await desk.until(lambda desk: len(desk.published) == 6 and len(desk.files) == 4)
+        await desk.until(lambda desk: len(desk.published) == 6 and len(desk.files) == 7)
     versions = [manifest.version for manifest in desk.published]
     assert versions == sorted(set(versions))
-    assert desk.files == [*(f"fairy-{version}.sqlite" for version in versions[-3:]), "notes.txt"]
+    names = [f"fairy-{version}.sqlite{ending}" for version in versions[-3:] for ending in ("", PACKED)]
+    assert desk.files == [*names, "notes.txt"]
 
 
 async def test_folded_uses_lead_to_a_list(store: Store, tmp_path: Path) -> None:
@@ -282,3 +284,13 @@ async def test_list_is_served_in_ranges(client: Client, world: World) -> None:
     assert (response.status, await response.read()) == (206, whole[4096:])
     assert hashlib.sha256(whole).digest() == desk.published[0].sha256
     assert (await client.get("/v1/lists/fairy/1")).status == 404
+
+
+async def test_a_packed_list_is_the_same_file(store: Store, tmp_path: Path) -> None:
+    """And the manifest says how large it is."""
+    await store.run(populate)
+    async with running(store, tmp_path / "lists", ListPace()) as desk:
+        await desk.until(lambda desk: bool(desk.published))
+    plain, packed = (desk.folder / name for name in desk.files)
+    assert zlib.decompress(packed.read_bytes()) == plain.read_bytes()
+    assert desk.published[-1].packed_bytes == packed.stat().st_size < plain.stat().st_size

@@ -110,7 +110,10 @@ async def test_box_that_was_off_catches_up(tmp_path: Path, site_broker: Mosquitt
         await asyncio.gather(*(one.box.use(secrets.token_bytes(16)) for _ in range(ANSWER_ENTRIES + 300)))
         async with station(tmp_path, port, "B2", "B1") as two:
             await eventually(lambda: agree(one.box, two.box), "agreement")
-            assert [neighbour.behind for neighbour in two.link.neighbours()] == [0]
+            await eventually(
+                lambda: holds([neighbour.behind for neighbour in two.link.neighbours()] == [0]),
+                "nothing missing",
+            )
 
 
 async def test_killed_broker_loses_nothing(tmp_path: Path, site_broker: Mosquitto) -> None:

@@ -1,4 +1,4 @@
-"""When entries were received, and what is known of the boxes' clocks."""
+"""When entries were received, what is known of the boxes' clocks, and how large packed lists are."""
 
 from __future__ import annotations
 
@@ -34,4 +34,10 @@ def upgrade() -> None:
     op.add_column(
         "fold_positions",
         sa.Column("is_clock_wrong", sa.Boolean(), nullable=False, server_default=sa.false()),
+    )
+    op.add_column(
+        "lists",
+        sa.Column(
+            "packed_bytes", sa.BigInteger(), nullable=False, server_default="0", comment="0: only as it is"
+        ),
     )
