@@ -79,6 +79,7 @@ _BOXES = (
     select(
         boxes.c.box_id,
         boxes.c.site_id,
+        boxes.c.barred_s,
         presence.c.online,
         presence.c.received_ms.label("last_seen_ms"),
         presence.c.health,

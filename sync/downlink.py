@@ -111,7 +111,7 @@ class Downlink:
         if manifest is None or manifest.version <= self._shelf.version:
             self._failure = ""
             return True
-        if not self._has_room_for(manifest.size_bytes):
+        if not self._has_room_for(manifest.size_bytes + manifest.packed_bytes):
             size_mb = manifest.size_bytes // 1_000_000
             self._failure = f"list {manifest.version} could not be taken in: no room for its {size_mb} MB"
             return False

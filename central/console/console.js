@@ -104,9 +104,14 @@ function notes(box) {
   return [...(box.health?.problems ?? []), ...told].join("; ");
 }
 
+function presenceOf(box) {
+  if (box.barred_s !== null) return ["已停用", "barred", "empty"];
+  return box.online ? ["在线", "online", "good-text"] : ["离线", "offline", "bad-text"];
+}
+
 function boxRow(box) {
   const [zh, en] = names[box.site_id] ?? [box.site_id, ""];
-  const presence = box.online ? ["在线", "online", "good-text"] : ["离线", "offline", "bad-text"];
+  const presence = presenceOf(box);
   const health = box.health;
   const backlog = health ? health.backlog : 0;
   const lanes = Object.entries(health?.lanes ?? {}).map(([lane, state]) => `${lane}: ${state}`);

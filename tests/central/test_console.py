@@ -50,3 +50,5 @@ def test_console_shows_what_arrives(scene: Scene, page: Page) -> None:
     expect(page.locator("#conflict-rows")).to_contain_text("ticket used too often")
     expect(page.locator("#conflict-rows")).to_contain_text("08:00:00")  # the sites' time
     expect(page.locator("#boxes")).to_contain_text("fairy-1")
+    scene.centre.post(f"/v1/boxes/{box.box_id}/bar", {})
+    expect(page.locator("#boxes")).to_contain_text("已停用")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,16 +19,6 @@ from tests.support.site_box import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 AT_MOST_S = 600
 SILENT_MS = 500
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Two boxes of one lane each, with everything around them but visitors."""
-    async with World(
-        tmp_path / "world", ("1",), neighbours={"B2": ("2",)}, release_timeout_ms=3000, min_interval_ms=300
-    ) as world:
-        await world.start()
-        yield world
 
 
 async def test_a_spare_doubles_nothing_that_the_lost_box_let_in(world: World) -> None:

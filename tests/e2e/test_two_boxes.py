@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,16 +18,6 @@ from tests.support.site_box import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 SILENT_MS = 500
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Two boxes of one lane each, with everything around them but visitors."""
-    async with World(
-        tmp_path / "world", ("1",), neighbours={"B2": ("2",)}, release_timeout_ms=3000, min_interval_ms=300
-    ) as world:
-        await world.start()
-        yield world
 
 
 async def test_copy_is_refused_at_the_other_box_without_the_centre(world: World) -> None:
