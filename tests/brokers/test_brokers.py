@@ -30,7 +30,7 @@ from tests.brokers.servers import ROOT, SERVERS, Server, identity
 from tests.central.programs import DEADLINE_S, Centre, Ear, until
 from tests.contracts.http_contract import Service
 from tests.contracts.site import PRODUCT, TOKEN, Caller, new_box, sale, write_centre_settings
-from tests.support.secured import authority
+from tests.support.secured import authority, let_go
 
 B1, B2, NEXT_DOOR = BoxTopics("fairy", "B1"), BoxTopics("fairy", "B2"), BoxTopics("bridges", "B1")
 BOXES = (B1, B2, NEXT_DOOR)
@@ -464,8 +464,4 @@ def _connected(client: Client, port: int, topics: tuple[str, ...]) -> Iterator[E
             raise ConnectionError(reasons[0])
         yield ear
     finally:
-        client.disconnect()
-        client.loop_stop()
-        client.on_message = (
-            None  # it and the ear hold each other, and paho closes its sockets when it is let go
-        )
+        let_go(client)

@@ -23,7 +23,7 @@ import msgspec
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.support.secured import WITNESS, broker_settings, secure
+from tests.support.secured import WITNESS, broker_settings, let_go, secure
 
 _T = TypeVar("_T")
 DEADLINE_S = 20.0
@@ -175,5 +175,4 @@ def listening(port: int, *topics: str) -> Iterator[Ear]:
     try:
         yield ear
     finally:
-        client.disconnect()
-        client.loop_stop()
+        let_go(client)

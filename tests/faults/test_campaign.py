@@ -11,7 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.central.programs import Mosquitto, until
 from tests.faults.campaign import campaign
-from tests.support.secured import WITNESS, secure
+from tests.support.secured import WITNESS, let_go, secure
 
 pytestmark = pytest.mark.e2e
 WANTED = Counter(agent=4, broker=2, centre=2) | Counter(
@@ -44,8 +44,7 @@ def test_a_puback_is_no_receipt(tmp_path: Path) -> None:
         centre = connected("centre")
         centre.subscribe("ledger", qos=1)
         until(centre.is_connected)
-        centre.disconnect()  # the centre is away; its session is kept
-        centre.loop_stop()
+        let_go(centre)  # the centre is away; its session is kept
         box = connected("box")
         acknowledged = [box.publish("ledger", bytes([number]), qos=1) for number in range(20)]
         for message in acknowledged:
@@ -60,8 +59,7 @@ def test_a_puback_is_no_receipt(tmp_path: Path) -> None:
         late.publish("ledger", b"late", qos=1).wait_for_publish(10)
         until(lambda: b"late" in heard)
         for client in (centre, late):
-            client.disconnect()
-            client.loop_stop()
+            let_go(client)
     finally:
         broker.kill()
     assert heard == [b"late"]

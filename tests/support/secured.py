@@ -60,6 +60,13 @@ def secure(client: Client, name: str) -> None:
     client.tls_set(files["tls_ca_file"], files["tls_cert_file"], files["tls_key_file"])
 
 
+def let_go(client: Client) -> None:
+    """Have a client say goodbye, and close the sockets that paho leaves to the collector of garbage."""
+    client.disconnect()
+    client.loop_stop()
+    client._reset_sockets()
+
+
 def server_files(folder: Path) -> tuple[Path, Path]:
     """The certificate and key of a broker on this machine, as files in `folder`."""
     return write_pair(*authority().for_server(["127.0.0.1"], utc_now()), folder / "server")
