@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, delete, func, insert, select
@@ -49,6 +50,14 @@ class SiteCapacity:
     count: Headcount
     shares: Mapping[str, Share]
     due: Mapping[str, Share]
+
+
+@dataclass(frozen=True, slots=True)
+class _Boxes:
+    """A site's boxes: those that have shares, and those that were barred today, when they had one."""
+
+    there: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 class Allotting:
@@ -109,12 +118,16 @@ def look(connection: Connection, policy: Policy, now_ms: int) -> list[SiteCapaci
 def count_sites(connection: Connection, policy: Policy, now_ms: int) -> list[SiteCapacity]:
     """Return all sites that have, or had, a limit, with the shares that their boxes should be given."""
     given = set(connection.scalars(select(shares.c.site_id).distinct()))
-    by_site: dict[str, list[str]] = {}
-    for row in connection.execute(select(boxes.c.site_id, boxes.c.box_id).order_by(boxes.c.box_id)):
-        by_site.setdefault(row.site_id, []).append(row.box_id)
+    day_start_ms = policy.day_start_ms(now_ms)
+    by_site: dict[str, _Boxes] = defaultdict(_Boxes)
+    for row in connection.execute(select(boxes).order_by(boxes.c.box_id)):
+        if row.barred_s is None:
+            by_site[row.site_id].there.append(row.box_id)
+        elif row.barred_s * 1000 >= day_start_ms:
+            by_site[row.site_id].lost.append(row.box_id)
     return [
-        _count_site(connection, site_id, box_ids, policy, now_ms)
-        for site_id, box_ids in sorted(by_site.items())
+        _count_site(connection, site_id, found, policy, now_ms)
+        for site_id, found in sorted(by_site.items())
         if site_id in policy.capacities or site_id in given
     ]
 
@@ -159,12 +172,16 @@ def site_count(connection: Connection, site_id: str, day_start_ms: int) -> Headc
 
 
 def _count_site(
-    connection: Connection, site_id: str, box_ids: Sequence[str], policy: Policy, now_ms: int
+    connection: Connection, site_id: str, found: _Boxes, policy: Policy, now_ms: int
 ) -> SiteCapacity:
     limits = policy.capacities.get(site_id, UNLIMITED)
     day_start_ms = policy.day_start_ms(now_ms)
     count = site_count(connection, site_id, day_start_ms)
-    room = limits.room(count) or Headcount(NO_LIMIT, NO_LIMIT)
+    box_ids, room = found.there, limits.room(count) or Headcount(NO_LIMIT, NO_LIMIT)
+    for lost in found.lost:  # what it let in before it was barred may not be here yet
+        room = _without(
+            room, _holding(connection, lost, _newest_share(connection, lost), day_start_ms).set_aside
+        )
     positions = _positions(connection, box_ids)
     newest = {box_id: _newest_share(connection, box_id) for box_id in box_ids}
     holdings = {box_id: _holding(connection, box_id, newest[box_id], day_start_ms) for box_id in box_ids}
@@ -188,6 +205,15 @@ def _count_site(
             due[box_id] = share
     told = {box_id: share for box_id, share in newest.items() if share.number}
     return SiteCapacity(site_id, limits, count, told, due)
+
+
+def _without(room: Headcount, taken: Headcount) -> Headcount:
+    """Return what is left of some room; of room without a limit, all."""
+    left = (
+        whole if whole >= NO_LIMIT else max(0, whole - part)
+        for whole, part in ((room.inside, taken.inside), (room.today, taken.today))
+    )
+    return Headcount(*left)
 
 
 def _is_uneven(room: Headcount, left: Mapping[str, Headcount], weights: Mapping[str, int]) -> bool:

@@ -104,11 +104,11 @@ class World:
         self._write_centre_settings()
         await self._start(self.centre)
         await until_listening("the centre", self.centre_port)
-        self._keys_texts, self._lane_ports = keys_texts, await self._start_hardware()
-        await self._set_up_boxes()
         await self._start_broker(self.broker, "mosquitto", self._broker_port)
         if self.site_broker is not None:
             await self._start_broker(self.site_broker, "site-mosquitto", self._site_port)
+        self._keys_texts, self._lane_ports = keys_texts, await self._start_hardware()
+        await self._set_up_boxes()
         async with self.back_office as office:
             await office.import_rows("products", PRODUCTS)
 
@@ -199,6 +199,7 @@ class World:
             lanes = [self._lane(lane_id, self._lane_ports[lane_id]) for lane_id in box.lane_ids]
             box.write_settings(self._keys_texts, lanes, self._release_timeout_ms)
         await asyncio.gather(*(self._enrol(box) for box in self.boxes.values()))
+        self._have_brokers_read_again()
 
     async def _enrol(self, box: Box) -> None:
         async with self.back_office as office:
@@ -223,11 +224,15 @@ class World:
         async with self.back_office as office:
             await office.bar(box_id)
         await self._enrol(spare)
-        for broker in filter(None, (self.broker, self.site_broker)):
-            broker.hang_up()
+        self._have_brokers_read_again()
         await self._start(spare.agent)
         await spare.until_ready()
         return spare
+
+    def _have_brokers_read_again(self) -> None:
+        """Have the brokers let in who has come and no longer who has gone, as systemd does."""
+        for broker in filter(None, (self.broker, self.site_broker)):
+            broker.hang_up()
 
     def _lane(self, lane_id: str, ports: Mapping[str, int]) -> Lane:
         camera = self._cameras.get(lane_id, f"http://127.0.0.1:{ports['camera']}/")
@@ -239,7 +244,7 @@ class World:
         await output(python("central", "certificate", str(self._keys), *arguments, "--out", out))
 
     async def _start_broker(self, broker: Child, name: str, port: int) -> None:
-        """Start a broker that lets in whom the centre's files name; the boxes have enrolled by now."""
+        """Start a broker that lets in whom the centre's files name; the centre has written them by now."""
         self._write_broker_settings(name, port)
         await self._start(broker)
         await until_listening(name, port)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from aiohttp import web
@@ -27,7 +26,7 @@ class ListRoutes:
         """Return the routes to add to the application."""
         return [
             web.get(r"/v1/lists/{site}/{version:\d{1,18}}", self._list),
-            web.get(rf"/v1/lists/{{site}}/{{version:\d{{1,18}}}}{re.escape(PACKED)}", self._packed),
+            web.get(rf"/v1/lists/{{site}}/{{version:\d{{1,18}}}}{PACKED}", self._packed),
             web.get("/v1/lists/{site}/changes", self._changes),
         ]
 

@@ -44,6 +44,7 @@ class Server(Protocol):
     name: str
     port: int
     folder: Path
+    takes_any_client_id: bool
 
     def start(self) -> None:
         """Start it, and return once it takes connections."""
@@ -110,6 +111,7 @@ class MosquittoServer(Running):
     """The fragment that is installed, read by a main file as Debian's reads it; the rules that the centre writes."""
 
     name: str = "Mosquitto"
+    takes_any_client_id: bool = False
 
     def start(self) -> None:
         """Start it, and return once it takes connections."""
@@ -149,6 +151,8 @@ class NatsServer(Running):
     """NATS with JetStream; each certificate is a user, and subjects have dots where topics have slashes."""
 
     name: str = "NATS"
+    takes_any_client_id: bool = True
+    """Better a new one each time: it puts out whoever comes back under the same one within a second."""
 
     def start(self) -> None:
         """Start it, and return once it takes connections."""
@@ -197,6 +201,7 @@ class RabbitServer(Running):
     """RabbitMQ with its MQTT plugin; each certificate is a user, routing keys have dots where topics have slashes."""
 
     name: str = "RabbitMQ"
+    takes_any_client_id: bool = False
     _known: set[str] = field(default_factory=set)
     _names: subprocess.Popen[bytes] | None = None
     _names_port: int = field(default_factory=free_port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import ssl
@@ -61,7 +62,8 @@ class Site:
     @contextmanager
     def centre(self, *topics: str) -> Iterator[Ear]:
         """The centre with its certificate."""
-        with self.client("central", self.certificate(CENTRE, utc_now()), *topics) as ear:
+        name = f"central-{os.urandom(4).hex()}" if self.server.takes_any_client_id else "central"
+        with self.client(name, self.certificate(CENTRE, utc_now()), *topics) as ear:
             yield ear
 
     @contextmanager
@@ -76,6 +78,8 @@ class Site:
         """A box with its certificate."""
         files = self.certificate(identity(box), utc_now())
         name = client_id or f"box-{box.site_id}-{box.box_id}"
+        if self.server.takes_any_client_id and not (client_id or stays):
+            name += f"-{os.urandom(4).hex()}"
         with self.client(name, files, *topics, will=will, stays=stays) as ear:
             yield ear
 
@@ -116,7 +120,7 @@ class Site:
             with self.box(box) as ear:
                 ear.client.publish(box.presence, b"", qos=1, retain=True).wait_for_publish(DEADLINE_S)
         with self.centre() as centre:
-            for topic in (B1.manifest, NEXT_DOOR.manifest, B1.capacity):
+            for topic in (B1.manifest, NEXT_DOOR.manifest, B1.capacity, B1.boxes):
                 centre.client.publish(topic, b"", qos=1, retain=True).wait_for_publish(DEADLINE_S)
 
 
@@ -283,7 +287,7 @@ def test_a_trial_tells_a_refusal_from_a_delivery(site: Site) -> None:
 
 def test_a_session_belongs_to_its_owner(site: Site) -> None:
     """Whatever another box calls itself; where this is not kept, boxes of one site have to trust each other."""
-    with site.box(B2, B2.receipt) as victim:
+    with site.box(B2, B2.receipt, client_id="box-fairy-B2") as victim:
         with suppress(ConnectionError), site.box(B1, client_id="box-fairy-B2") as thief:
             with suppress(AssertionError):
                 until_lost(victim)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, update
 
 from admission.capacity import CapacityLimits, Headcount, Share
 from admission.keys import public_key_text
@@ -149,6 +149,39 @@ async def test_box_that_comes_later_is_not_left_with_nothing(site: Site, tmp_pat
         for _ in range(3):
             await site.talk()
         assert await _admit(late, 5) == 5
+
+
+async def test_a_barred_box_gives_its_share_back_on_the_next_day(site: Site) -> None:
+    """Today it may have let in all of that, unheard; tomorrow the others have the whole."""
+    await site.talk()
+    await site.talk()
+    lost = site.gates[0].box.box_id
+    held = site.letters[lost].share.today
+
+    def bar(barred_s: int) -> Callable[[Connection], object]:
+        return lambda connection: connection.execute(
+            update(boxes).where(boxes.c.box_id == lost).values(barred_s=barred_s)
+        )
+
+    others = site.gates[1:]
+
+    async def let_in() -> int:
+        """Whoever comes, at both, as long as the centre finds room for them."""
+        admitted = 0
+        for _ in range(8):
+            admitted += sum([await _admit(gate, LIMIT) for gate in others])
+            for gate in others:
+                await site.tell(gate)
+            given = await site.look()
+            assert given.shares.keys() == {gate.box.box_id for gate in others}
+            for gate in others:
+                await site.hear(gate)
+        return admitted
+
+    await site.store.run(bar(NOW_MS // 1000))
+    assert await let_in() == LIMIT - held
+    await site.store.run(bar(NOW_MS // 1000 - 86_400))
+    assert await let_in() == held
 
 
 async def test_lower_limit_takes_shares_back(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,8 @@ def test_sold_ticket_reaches_the_list(scene: Scene) -> None:
         scene.centre.post("/v1/tickets", SALE)
         newer = scene.manifest(ear, above=first.version)
         data = scene.centre.fetch(newer.path)
+        packed = scene.centre.fetch(newer.packed_path)
+        assert (len(packed), zlib.decompress(packed)) == (newer.packed_bytes, data)
         assert hashlib.sha256(data).digest() == newer.sha256
 
 

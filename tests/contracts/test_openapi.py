@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -174,4 +175,4 @@ def test_operation_that_takes_a_token_says_so(path: str, method: str, said: dict
         for p in said.get("parameters", ())
         if pointed(DOCUMENT, p)["in"] == "path"
     }
-    assert in_path == {part[1:-1] for part in path.split("/") if part.startswith("{")}
+    assert in_path == set(re.findall(r"\{(\w+)\}", path))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,7 +51,10 @@ async def test_a_spare_doubles_nothing_that_the_lost_box_let_in(world: World) ->
     await eventually(world.is_listed, "the list on the spare")
     await eventually(world.is_in_touch, "the spare hearing its neighbour")
     await eventually(nothing_open(world), "the neighbour telling what it heard")
-    street.send(lines["told_again"], lines["heard_again"], lines["fresh"], json.dumps({"end": True}))
+    street.send(lines["told_again"], lines["heard_again"])
+    await eventually(street.has(["TICKET", "TICKET", "ALREADY_USED", "ALREADY_USED"]), "the copies")
+    await eventually(has_room(world), "a share of the capacity for the spare")
+    street.send(lines["fresh"], json.dumps({"end": True}))
     await eventually(street.has(["TICKET", "TICKET", "ALREADY_USED", "ALREADY_USED", "TICKET"]), "the rest")
     assert time.monotonic() - began_s < AT_MOST_S
 
@@ -60,6 +65,17 @@ def all_sent(world: World) -> Callable[[], Any]:
     async def holds() -> bool:
         state = await world.boxes["B1"].state()
         return bool(state and state["box"]["backlog"] == 0)
+
+    return holds
+
+
+def has_room(world: World) -> Callable[[], Any]:
+    """Whether the spare says in its ledger that it has taken a share of the room that is left."""
+
+    async def holds() -> bool:
+        with closing(sqlite3.connect(f"file:{world.centre_store}?mode=ro", uri=True, timeout=10)) as sql:
+            query = "SELECT 1 FROM taken_shares NATURAL JOIN shares WHERE box_id = 'B1a' AND inside > 0 AND today > 0"
+            return sql.execute(query).fetchone() is not None
 
     return holds
 
