@@ -31,7 +31,7 @@ from admission.tickets import Basis
 from central.clock import Clock
 from central.counting import HELD
 from central.publishing import Publish
-from central.schema import boxes, fold_positions, shares, taken_shares, uses
+from central.schema import boxes, fold_positions, invitations, shares, taken_shares, uses
 from central.store import Store
 from sync.protocol import BoxTopics, CapacityWord, encode_capacity
 
@@ -54,9 +54,10 @@ class SiteCapacity:
 
 @dataclass(frozen=True, slots=True)
 class _Boxes:
-    """A site's boxes: those that have shares, and those that were barred today, when they had one."""
+    """A site's boxes: that have shares, that are to come, and that were barred today, when they had one."""
 
     there: list[str] = field(default_factory=list)
+    invited: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
 
@@ -125,6 +126,12 @@ def count_sites(connection: Connection, policy: Policy, now_ms: int) -> list[Sit
             by_site[row.site_id].there.append(row.box_id)
         elif row.barred_s * 1000 >= day_start_ms:
             by_site[row.site_id].lost.append(row.box_id)
+    awaited = select(invitations).where(
+        invitations.c.used_by.is_(None), invitations.c.until_s > now_ms // 1000
+    )
+    for row in connection.execute(awaited.order_by(invitations.c.box_id)):
+        if row.box_id not in by_site[row.site_id].there:
+            by_site[row.site_id].invited.append(row.box_id)
     return [
         _count_site(connection, site_id, found, policy, now_ms)
         for site_id, found in sorted(by_site.items())
@@ -177,7 +184,8 @@ def _count_site(
     limits = policy.capacities.get(site_id, UNLIMITED)
     day_start_ms = policy.day_start_ms(now_ms)
     count = site_count(connection, site_id, day_start_ms)
-    box_ids, room = found.there, limits.room(count) or Headcount(NO_LIMIT, NO_LIMIT)
+    box_ids = [*found.there, *found.invited]
+    room = limits.room(count) or Headcount(NO_LIMIT, NO_LIMIT)
     for lost in found.lost:  # what it let in before it was barred may not be here yet
         room = _without(
             room, _holding(connection, lost, _newest_share(connection, lost), day_start_ms).set_aside
@@ -186,10 +194,12 @@ def _count_site(
     newest = {box_id: _newest_share(connection, box_id) for box_id in box_ids}
     holdings = {box_id: _holding(connection, box_id, newest[box_id], day_start_ms) for box_id in box_ids}
     weights = _weights(connection, box_ids, now_ms)
-    is_uneven = _is_uneven(room, {box_id: holding.set_aside for box_id, holding in holdings.items()}, weights)
+    is_uneven = _is_uneven(room, _left(room, holdings, found.invited), weights)
     next_inside, next_today = (_equal(limit, box_ids) for limit in (limits.max_inside, limits.max_per_day))
     due: dict[str, Share] = {}
     for box_id, wanted in allot(room, holdings, weights).items():
+        if box_id in found.invited:
+            continue  # its part is kept for it, so that it finds some when it comes
         share = Share(
             max(newest[box_id].number, holdings[box_id].current.number) + 1,
             wanted.inside,
@@ -205,6 +215,16 @@ def _count_site(
             due[box_id] = share
     told = {box_id: share for box_id, share in newest.items() if share.number}
     return SiteCapacity(site_id, limits, count, told, due)
+
+
+def _left(room: Headcount, holdings: Mapping[str, Holding], invited: Sequence[str]) -> dict[str, Headcount]:
+    """Return what each box has; for those that are to come, that is what no other has."""
+    left = {box_id: holding.set_aside for box_id, holding in holdings.items()}
+    free = room
+    for box_id in left.keys() - set(invited):
+        free = _without(free, left[box_id])
+    inside, today = (divide(persons, dict.fromkeys(invited, 1)) for persons in (free.inside, free.today))
+    return left | {box_id: Headcount(inside[box_id], today[box_id]) for box_id in invited}
 
 
 def _without(room: Headcount, taken: Headcount) -> Headcount:

@@ -198,13 +198,13 @@ class World:
             await box.lay_cables(self._stack)
             lanes = [self._lane(lane_id, self._lane_ports[lane_id]) for lane_id in box.lane_ids]
             box.write_settings(self._keys_texts, lanes, self._release_timeout_ms)
-        await asyncio.gather(*(self._enrol(box) for box in self.boxes.values()))
+        tokens = [await self._invite(box) for box in self.boxes.values()]
+        await asyncio.gather(*map(Box.enrol, self.boxes.values(), tokens))
         self._have_brokers_read_again()
 
-    async def _enrol(self, box: Box) -> None:
+    async def _invite(self, box: Box) -> str:
         async with self.back_office as office:
-            token = await office.invite(box.box_id, SITE_ID)
-        await box.enrol(token)
+            return await office.invite(box.box_id, SITE_ID)
 
     async def replace_box(self, box_id: str, spare_id: str) -> Box:
         """Lose a box with all that is in it, bar it, and put a spare with an empty memory at its lanes; return that.
@@ -223,7 +223,7 @@ class World:
         spare.write_settings(self._keys_texts, lanes, self._release_timeout_ms)
         async with self.back_office as office:
             await office.bar(box_id)
-        await self._enrol(spare)
+        await spare.enrol(await self._invite(spare))
         self._have_brokers_read_again()
         await self._start(spare.agent)
         await spare.until_ready()

@@ -15,6 +15,7 @@ from admission.capacity import CapacityLimits, Headcount, Share
 from admission.keys import public_key_text
 from admission.tickets import Outcome
 from central.capacity import SiteCapacity, capacities, look
+from central.enrolment import invite
 from central.ingest import ingest
 from central.reconcile import fold, forget
 from central.schema import boxes
@@ -182,6 +183,32 @@ async def test_a_barred_box_gives_its_share_back_on_the_next_day(site: Site) -> 
     assert await let_in() == LIMIT - held
     await site.store.run(bar(NOW_MS // 1000 - 86_400))
     assert await let_in() == held
+
+
+async def test_an_invited_box_finds_its_part_when_it_comes(site: Site, tmp_path: Path) -> None:
+    """What it is to have is kept for it while it is awaited, and nobody's share changes for it twice."""
+    await site.talk()
+    await site.talk()
+    await site.store.run(lambda sql: invite(sql, "box-9", SITE, NOW_MS // 1000 + 60))
+    for _ in range(3):
+        await site.talk()
+    kept = await site.look()
+    held = sum(share.today for share in kept.shares.values())
+    assert (set(kept.shares), LIMIT - held) == ({gate.box.box_id for gate in site.gates}, LIMIT // 4)
+    assert (await site.look()).shares == kept.shares
+    async with site_box(tmp_path, "box-9") as box:
+        await box.begin()
+        late = CapacityBox(box, CapacityMemory(box.database, box.box_id))
+        await _register(site.store, [late])
+        await site.look()
+        await site.hear(late)
+        assert await _admit(late, LIMIT) == LIMIT // 4
+
+
+async def test_an_invitation_that_has_run_out_keeps_nothing(site: Site) -> None:
+    """The others have the whole."""
+    await site.store.run(lambda sql: invite(sql, "box-9", SITE, NOW_MS // 1000))
+    assert sum(share.today for share in (await site.look()).shares.values()) == LIMIT
 
 
 async def test_lower_limit_takes_shares_back(site: Site) -> None:
