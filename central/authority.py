@@ -187,6 +187,7 @@ def write_pair(certificate: x509.Certificate, key: EllipticCurvePrivateKey, stem
     with os.fdopen(os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(key_pem(key))
     certificate_path.write_text(pem(certificate), "ascii")
+    certificate_path.chmod(0o644)
     return certificate_path, key_path
 
 

@@ -1,7 +1,7 @@
 """How a box becomes one of the site's: it makes its keys, and the centre gives it everything else for a token.
 
-Nothing is written before the whole answer is here, and nothing is overwritten that the box needs for its record. The
-same command again, with the same token, gets the same answer.
+Of what the centre gives, nothing is written before all of it is here; keys are made once, and neither they nor a hash
+key or policy that is there are written over. The same command again, with the same token, gets the same answer.
 """
 
 from __future__ import annotations

@@ -137,8 +137,10 @@ class Downlink:
             else:
                 try:
                     await unpack(packed, part, manifest.size_bytes)
-                finally:
-                    packed.unlink()
+                except FetchError:
+                    packed.unlink()  # it is not as promised; of one that was only interrupted nothing is lost
+                    raise
+                packed.unlink()
                 return
         await self._fetch(manifest.path, part, manifest.size_bytes, etag)
 

@@ -109,7 +109,7 @@ def test_the_units_follow_the_prefix(tmp_path: Path) -> None:
 
 
 @needs_analyze
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", [*UNITS, "scenic-gate-broker.path", "scenic-gate-broker.service"])
 def test_systemd_finds_the_installed_unit_in_order(installed: Path, unit: str) -> None:
     """Not one word of complaint."""
     path = installed / "lib" / "systemd" / "system" / unit
