@@ -8,7 +8,7 @@ the order given here: later versions append, readers ignore what they do not kno
 from __future__ import annotations
 
 import hashlib
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import cbor2
 import msgspec
@@ -17,6 +17,8 @@ from admission.reasons import Reason
 from admission.staff import OverrideCode, Role
 from admission.tickets import Basis, Outcome, Risk
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""No count, price, time or version is below zero, and none is too large for a column."""
 HASH_BYTES = 32
 NO_HASH = bytes(HASH_BYTES)
 """The hash before a box's first entry."""
@@ -43,15 +45,15 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, tag=1):
     basis: Basis
     scope: str
     lane_id: str
-    quantity: int
-    fare_fen: int
+    quantity: Number
+    fare_fen: Number
     risk: Risk
-    keep_until_s: int
-    list_version: int
+    keep_until_s: Number
+    list_version: Number
     policy_version: str
     granted_by: str = ""
     """The policy's entry that gave the right, where one did."""
-    companions: int = 0
+    companions: Number = 0
 
 
 class Resumed(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -88,7 +90,7 @@ class Overridden(msgspec.Struct, frozen=True, array_like=True, tag=5):
 class ShareTaken(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """From here on the box lets in by its share of the capacity with this number, and by no other."""
 
-    number: int
+    number: Number
 
 
 class ClockNoted(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -97,9 +99,9 @@ class ClockNoted(msgspec.Struct, frozen=True, array_like=True, tag=7):
     `is_sure`: as far as the box can tell it is right. It was no earlier than `least_ms`, by the centre's signed words.
     """
 
-    monotonic_ms: int
+    monotonic_ms: Number
     is_sure: bool
-    least_ms: int
+    least_ms: Number
 
 
 _T = TypeVar("_T")
@@ -109,16 +111,16 @@ LedgerEvent = EpochOpened | Admitted | Resumed | Closed | Incident | Overridden 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """A ledger event with its number in the box's life and its wall time, UTC milliseconds."""
 
-    seq_no: int
-    at_ms: int
+    seq_no: Number
+    at_ms: Number
     event: LedgerEvent
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):
     """A diary event: a visitor was referred or denied; `key` is empty when there was no credential."""
 
-    number: int
-    at_ms: int
+    number: Number
+    at_ms: Number
     lane_id: str
     reason: Reason
     key: bytes

@@ -9,8 +9,8 @@ import cbor2
 import msgspec
 from sqlalchemy import Connection, Row, func, select
 
-from admission.events import EventError
-from central.entries import MAX_NUMBER, refusal_in
+from admission.events import EventError, decode_refusal
+from central.entries import MAX_NUMBER
 from central.ledger import aside
 from central.schema import diary, set_aside
 from central.sql import insert_new
@@ -23,7 +23,7 @@ def store_refusals(connection: Connection, box: Row[Any], batch: Batch) -> None:
     unread: list[dict[str, Any]] = []
     for number, data in _numbered(batch):
         try:
-            said = msgspec.structs.asdict(refusal_in(data))
+            said = msgspec.structs.asdict(decode_refusal(data))
             rows.append({**said, "box_id": box.box_id, "site_id": box.site_id, "number": number})
         except EventError as error:
             unread.append(aside(box.box_id, Stream.DIARY, number, data, error))

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, select
 
 from admission.events import NO_HASH, EpochOpened, EventError, chain
 from central.entries import entry_at
 from central.schema import ledger, set_aside
-from central.sql import insert_new
+from central.sql import insert_many, insert_new
 from sync.protocol import Batch, Stream
+
+_COLUMNS = ("box_id", "seq_no", "site_id", "epoch", "received_ms", "entry", "hash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,17 @@ def _insert(
     now_ms: int,
 ) -> None:
     epoch = head.epoch
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     unread: list[dict[str, Any]] = []
-    site = {"box_id": box.box_id, "site_id": box.site_id, "received_ms": now_ms}
+    box_id, site_id = box.box_id, box.site_id
     for seq_no, (data, entry_hash) in enumerate(zip(entries, hashes, strict=True), head.seq_no + 1):
         try:
             event = entry_at(data, seq_no).event
             epoch = event.epoch if isinstance(event, EpochOpened) else epoch
         except EventError as error:
-            unread.append(aside(box.box_id, Stream.LEDGER, seq_no, data, error))
-        rows.append({**site, "seq_no": seq_no, "epoch": epoch, "entry": data, "hash": entry_hash})
-    connection.execute(insert(ledger), rows)
+            unread.append(aside(box_id, Stream.LEDGER, seq_no, data, error))
+        rows.append((box_id, seq_no, site_id, epoch, now_ms, data, entry_hash))
+    insert_many(connection, ledger, _COLUMNS, rows)
     insert_new(connection, set_aside, unread)
 
 

@@ -12,10 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from itertools import chain as joined
 from typing import Any, Protocol
-
-import msgspec
 
 from admission.events import Admitted, Closed, Entry, EpochOpened, EventError, chain, decode_entry, encode
 from offline_cache.database import Database
@@ -180,12 +177,9 @@ def _decode(batch: Batch) -> list[Entry | None]:
 
 def _entry(data: bytes) -> Entry | None:
     try:
-        entry = decode_entry(data)
+        return decode_entry(data)
     except EventError:
         return None
-    values = joined(msgspec.structs.astuple(entry), msgspec.structs.astuple(entry.event))
-    fits = all(not (isinstance(value, int) and value >> 63) for value in values)  # what no column holds
-    return entry if fits else None
 
 
 def _add_all(box_id: str, entries: Sequence[Entry | None], sql: sqlite3.Connection) -> None:
