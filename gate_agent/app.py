@@ -270,11 +270,15 @@ class App:
 
     async def _prune(self) -> None:
         while True:
-            while await retention.prune(self._database, self._clock.wall_ms(), room=self._space.room):
-                await asyncio.sleep(0.1)
-            while await self._overlay.sweep():
-                await asyncio.sleep(0.1)
+            with contextlib.suppress(StoreFullError):
+                while await self._forget_some():
+                    await asyncio.sleep(0.1)
+                while await self._overlay.sweep():
+                    await asyncio.sleep(0.1)
             await asyncio.sleep(PRUNE_EVERY_S)
+
+    async def _forget_some(self) -> int:
+        return await retention.prune(self._database, self._clock.wall_ms(), room=self._space.room)
 
     async def _watch_space(self) -> None:
         """Look at the room on the disk; the diary gives way at once when it gets short."""
@@ -284,8 +288,9 @@ class App:
             if room is not before:
                 log.warning("room on the disk", extra={"room": room.name, "problem": self._space.problem})
             if room > before:
-                while await retention.prune(self._database, self._clock.wall_ms(), room=room):
-                    await asyncio.sleep(0)
+                with contextlib.suppress(StoreFullError):
+                    while await self._forget_some():
+                        await asyncio.sleep(0)
             before = room
             await asyncio.sleep(LOOK_FOR_ROOM_EVERY_S)
 

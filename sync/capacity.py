@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from admission.answers import NoRoomError
 from admission.envelope import EnvelopeError, KeyFinder
 from sync.protocol import BoxTopics, CapacityWord, ProtocolError, decode_capacity
+from sync.room import NO_ROOM, RETRY_S
 
 
 class Memory(Protocol):
@@ -52,5 +54,13 @@ class CapacityFeed:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            if self._newest is not None:
+            if self._newest is None:
+                continue
+            try:
                 await self._memory.take(self._newest, self._wall_ms())
+            except NoRoomError:
+                self.problem = NO_ROOM
+                self._arrived.set()
+                await asyncio.sleep(RETRY_S)
+            else:
+                self.problem = "" if self.problem == NO_ROOM else self.problem

@@ -7,14 +7,17 @@ ranges. What takes something away goes ahead of everything that waits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
+from admission.answers import NoRoomError
 from admission.changes import ListChanges, pieces, with_rows
 from admission.envelope import EnvelopeError, KeyFinder
 from sync.fetch import FetchError, GoneError, NotFoundError
 from sync.link import backoff_s
 from sync.protocol import MAX_BATCH_BYTES, ProtocolError, changes_path, decode_changes
+from sync.room import NO_ROOM
 
 ROWS_AT_ONCE = 8
 PAUSE_S = 0.005
@@ -83,16 +86,27 @@ class ChangeFeed:
         while True:
             changes = self._read(await self._short.get())
             if changes is not None and changes.rows:
-                await self._overlay.apply(changes)
+                with self._asked_for_later():
+                    await self._overlay.apply(changes)
 
     async def _follow(self) -> None:
         """Apply every message in the order of arrival."""
         while True:
             changes = self._read(await self._all.get())
-            if changes is None or not await self._take_in(changes):
-                self.ask()
-            elif changes.as_of_s:
-                self.problem = ""
+            with self._asked_for_later():
+                if changes is None or not await self._take_in(changes):
+                    self.ask()
+                elif changes.as_of_s:
+                    self.problem = ""
+
+    @contextmanager
+    def _asked_for_later(self) -> Iterator[None]:
+        """Ask again for what there is no room for now."""
+        try:
+            yield
+        except NoRoomError:
+            self.problem = NO_ROOM
+            self.ask()
 
     async def _catch_up(self) -> None:
         """Fetch what is missing, ever more slowly while that fails."""
@@ -110,9 +124,10 @@ class ChangeFeed:
             except GoneError:
                 self.problem = "changes were missed that only the next list will bring"
                 failures = 0
-            except (FetchError, EnvelopeError, ProtocolError) as error:
+            except (FetchError, EnvelopeError, ProtocolError, NoRoomError) as error:
                 failures += 1
-                self.problem = f"changes were missed and cannot be fetched: {error}"
+                is_full = isinstance(error, NoRoomError)
+                self.problem = NO_ROOM if is_full else f"changes were missed and cannot be fetched: {error}"
                 self._missing.set()
             await asyncio.sleep(backoff_s(failures, self._random()) if failures else ASK_EVERY_S)
 

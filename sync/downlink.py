@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
+from admission.answers import NoRoomError
 from admission.envelope import EnvelopeError, KeyFinder
 from sync.fetch import FetchError, NotFoundError, unpack
 from sync.link import backoff_s
@@ -119,7 +120,7 @@ class Downlink:
         try:
             await self._complete(manifest, part)
             await self._shelf.install(part, manifest.version, manifest.sha256)
-        except (FetchError, ValueError, OSError) as error:
+        except (FetchError, ValueError, OSError, NoRoomError) as error:
             self._failure = f"list {manifest.version} could not be taken in: {error}"
             return False
         self._failure = ""

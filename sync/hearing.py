@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
+from admission.answers import NoRoomError
 from admission.envelope import EnvelopeError, KeyFinder
 from admission.keys import PublicKey
 from sync.protocol import (
@@ -23,6 +24,7 @@ from sync.protocol import (
     decode_heard,
 )
 from sync.protocol import Ask as AskMessage
+from sync.room import NO_ROOM
 from sync.telling import ANSWER_ENTRIES
 
 MESSAGES_KEPT = 256
@@ -210,7 +212,11 @@ class Hearer:
             except (EnvelopeError, ProtocolError) as error:
                 neighbour.doubt = f"box {box_id} cannot be believed: {error}"
                 continue
-            neighbour.spoke_s, neighbour.doubt = self._now_s(), ""
+            except NoRoomError:
+                neighbour.doubt = NO_ROOM
+            else:
+                neighbour.doubt = ""
+            neighbour.spoke_s = self._now_s()
             self._ask_if_behind(box_id, neighbour)
 
     async def _ask_again(self) -> None:

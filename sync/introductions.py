@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from admission.answers import NoRoomError
 from admission.envelope import EnvelopeError, KeyFinder
 from sync.protocol import ProtocolError, SiteBoxes, decode_boxes
+from sync.room import NO_ROOM, RETRY_S
 
 
 class Memory(Protocol):
@@ -55,13 +57,18 @@ class Introductions:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            payload, self._newest = self._newest, None
+            payload = self._newest
             word = self._believed(payload) if payload is not None else None
-            if (
-                payload is not None
-                and word is not None
-                and await self._memory.keep_boxes(word.as_of_ms, payload)
-            ):
+            if payload is None or word is None:
+                continue
+            try:
+                is_news = await self._memory.keep_boxes(word.as_of_ms, payload)
+            except NoRoomError:
+                self.problem = NO_ROOM
+                self._arrived.set()
+                await asyncio.sleep(RETRY_S)
+                continue
+            if is_news:
                 await self._on_boxes(word)
 
     def _believed(self, payload: bytes) -> SiteBoxes | None:

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from admission.answers import NoRoomError
 from admission.keys import SigningKey
 from sync.protocol import Batch, BoxTopics, ProtocolError, Receipt, Stream, decode_receipt, encode_batch
+from sync.room import NO_ROOM
 
 BATCH_ENTRIES = 200
 WINDOW_ENTRIES = 32 * BATCH_ENTRIES
@@ -108,7 +110,7 @@ class Uplink:
         while True:
             self._awake.clear()
             while self._receipts:
-                await self._apply(self._receipts.popleft())
+                await self._take_in(self._receipts.popleft())
             self._look_at_the_clock()
             await self._send_ledger()
             await self._send_diary()
@@ -133,6 +135,12 @@ class Uplink:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(min(self._ledger_due_s, self._diary_due_s)):
                 await self._awake.wait()
+
+    async def _take_in(self, receipt: Receipt) -> None:
+        try:
+            await self._apply(receipt)
+        except NoRoomError:
+            self.problem = NO_ROOM  # what it confirms is sent again when it is overdue, and confirmed again
 
     async def _apply(self, receipt: Receipt) -> None:
         if not await self._outbox.confirm_ledger(

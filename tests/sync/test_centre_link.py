@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from admission.changes import ListChanges
-from admission.events import Incident
+from admission.capacity import CapacityLimits, Headcount, Share
+from admission.changes import ListChanges, WithdrawnKeyRow
+from admission.events import NO_HASH, Incident
 from admission.tickets import Outcome
-from offline_cache.capacity import CapacityMemory
+from offline_cache.capacity import CapacityMemory, capacity_facts
 from offline_cache.database import Database
 from offline_cache.journal import Outbox, append
 from offline_cache.lists import ListShelf
 from offline_cache.neighbours import Neighbours
-from offline_cache.overlay import Overlay
+from offline_cache.opening import StoreFullError
+from offline_cache.overlay import Overlay, is_withdrawn
+from sync import capacity as capacity_module
 from sync import centre_link as centre_link_module
+from sync import introductions as introductions_module
+from sync import uplink as uplink_module
 from sync.capacity import CapacityFeed
 from sync.centre_link import BoxIdentity, CentreLink, Feeds
 from sync.changes import ChangeFeed
@@ -30,6 +35,7 @@ from sync.mqtt import Broker
 from sync.protocol import (
     LIST_FORMAT,
     BoxTopics,
+    CapacityWord,
     Health,
     ListManifest,
     Presence,
@@ -40,14 +46,17 @@ from sync.protocol import (
     decode_batch,
     decode_presence,
     encode_boxes,
+    encode_capacity,
     encode_changes,
     encode_json,
     encode_manifest,
 )
+from sync.room import NO_ROOM
 from tests.admission.makers import NOW_MS, SITE, STRANGER, signing_key
 from tests.central.programs import Ear, Mosquitto, listening
 from tests.offline_cache.list_files import build_list
 from tests.support.secured import secured
+from tests.support.small_disk import fill, mounted
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -265,6 +274,65 @@ async def test_the_site_s_boxes_are_introduced_and_remembered(tmp_path: Path, mo
     async with opened_box(tmp_path, mosquitto.port) as box:
         await until(lambda: len(box.introduced) == 1, "what was kept")
         assert box.introduced[0] == word(3, "B3")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own for the box."""
+    with mounted(tmp_path / "small", 16) as folder:
+        yield folder
+
+
+async def record_until_it_is_full(box: Box) -> None:
+    """Commit entries for as long as there is room; StoreFullError says that there is none."""
+    while True:
+        await box.record(100)
+
+
+async def test_what_there_is_no_room_to_keep_is_kept_later(
+    small_disk: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk the conversation goes on and says what is wrong; with room again, nothing is missing."""
+    for module in (capacity_module, introductions_module):
+        monkeypatch.setattr(module, "RETRY_S", 0.1)
+    monkeypatch.setattr(uplink_module, "RESEND_S", 0.3)
+    word = CapacityWord(
+        site_id=SITE,
+        box_id="box-1",
+        limits=CapacityLimits(max_inside=9, max_per_day=None),
+        count=Headcount(4, 4),
+        share=Share(1, 3, 3, 0, NOW_MS),
+    )
+    changes = ListChanges(
+        site_id=SITE,
+        from_revision=0,
+        to_revision=5,
+        as_of_s=9,
+        withdrawn_keys=(WithdrawnKeyRow(5, b"key"),),
+    )
+    boxes = SiteBoxes(site_id=SITE, as_of_ms=7, boxes=[SiteBox(box_id="B2", key="")])
+    receipt = Receipt(store_id="s", seq_no=0, hash=NO_HASH.hex(), diary_number=0)
+    async with opened_box(small_disk, mosquitto.port) as box:
+        await until(lambda: box.link.is_up, "the link")
+        ballast = fill(small_disk)
+        with pytest.raises(StoreFullError):
+            await record_until_it_is_full(box)
+        with listening(mosquitto.port, TOPICS.receipt) as ear:
+            ear.say(TOPICS.capacity, encode_capacity(word, LIST_KEY))
+            ear.say(TOPICS.changes, encode_changes(changes, LIST_KEY))
+            ear.say(TOPICS.boxes, encode_boxes(boxes, LIST_KEY))
+            ear.say(TOPICS.receipt, encode_json(receipt))
+            await until(lambda: box.link.problems.count(NO_ROOM) == 4, "what is wrong")
+            assert box.introduced == []
+            ballast.unlink()
+            await until(lambda: box.introduced == [boxes], "the boxes")
+            ear.say(TOPICS.changes, encode_changes(changes, LIST_KEY))
+            ear.say(TOPICS.receipt, encode_json(receipt))
+            await until(lambda: box.link.problems == [], "the end of it")
+        assert await box.database.read(lambda sql: is_withdrawn(sql, b"key"))
+        facts = await box.database.read(lambda sql: capacity_facts(sql, "box-1", 0))
+        assert facts is not None
+        assert facts.limits == word.limits
 
 
 async def test_box_that_stops_is_offline(box: Box, mosquitto: Mosquitto) -> None:
