@@ -33,6 +33,7 @@ class Context(Enum):
     SIDE = b"scenic-gate/side/1"
     CAPACITY = b"scenic-gate/capacity/1"
     BOXES = b"scenic-gate/boxes/1"
+    TIME = b"scenic-gate/time/1"
 
 
 class EnvelopeError(ValueError):

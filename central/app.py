@@ -27,6 +27,7 @@ from central.payments.mock import MockProvider
 from central.publishing import Publish, Publisher
 from central.settings import HttpTable, Loaded, Profile, Provider
 from central.store import Store, open_store
+from central.time_repairs import Repairing
 from central.web.centre import Centre
 from central.web.server import make_app
 from sync.mqtt import MqttLink
@@ -53,13 +54,19 @@ class _Voices:
     changes: Announcer
     capacity: Allotting
     boxes: Introducer
+    time: Repairing
 
     def link_is_up(self) -> None:
         """Say again what nobody may have heard."""
         self.lists.link_is_up()
         self.changes.wake()
         self.capacity.link_is_up()
+        self.boxes_changed()
+
+    def boxes_changed(self) -> None:
+        """Tell each site of its boxes, and a new one what the others were told."""
         self.boxes.wake()
+        self.time.wake()
 
     def rights_changed(self) -> None:
         """Tell what was committed."""
@@ -74,7 +81,7 @@ class _Voices:
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Speak for as long as the tasks run."""
-        for voice in (self.lists, self.changes, self.capacity, self.boxes):
+        for voice in (self.lists, self.changes, self.capacity, self.boxes, self.time):
             tasks.create_task(voice.run())
 
 
@@ -85,6 +92,7 @@ def _voices(loaded: Loaded, store: Store, publish: Publish) -> _Voices:
         Announcer(store, key, wall_clock_ms, publish),
         Allotting(store, key, loaded.policy, wall_clock_ms, publish),
         Introducer(store, key, wall_clock_ms, publish),
+        Repairing(store, key, publish),
     )
 
 
@@ -117,7 +125,7 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
 
     async def boxes_changed() -> None:
         await access.write()
-        voices.boxes.wake()
+        voices.boxes_changed()
 
     centre = Centre(
         store=store,
@@ -130,6 +138,7 @@ async def _run(loaded: Loaded, store: Store, on_ready: Callable[[str, int], None
         rights_changed=voices.rights_changed,
         payments_changed=uses_folded,
         boxes_changed=boxes_changed,
+        time_repaired=voices.time.wake,
         list_token=settings.http.list_token,
     )
     async with asyncio.TaskGroup() as tasks:

@@ -41,7 +41,9 @@ def event_time(clock: BoxClock, entry: Entry, received_ms: int) -> tuple[EventTi
     note = entry.event if isinstance(entry.event, ClockNoted) else None
     least_ms = clock.latest_ms
     if note is not None:
-        least_ms = note.least_ms if note.is_sure else max(least_ms, note.least_ms)
+        # What was proved to be later than this arrived was proved by a wrong clock of the centre's.
+        proved_ms = min(note.least_ms, received_ms) if received_ms else note.least_ms
+        least_ms = proved_ms if note.is_sure else max(least_ms, proved_ms)
     at_ms = entry.at_ms
     is_wrong = False
     if received_ms and at_ms > received_ms + AHEAD_MS:

@@ -23,13 +23,23 @@ def current_revision(connection: Connection) -> int:
     return _fact(connection, _REVISION)
 
 
+def kept_text(connection: Connection, name: str) -> str:
+    """Return what the store says of itself under `name`; empty when it says nothing."""
+    return connection.scalar(select(store_facts.c.value).where(store_facts.c.name == name)) or ""
+
+
+def keep_text(connection: Connection, name: str, text: str) -> None:
+    """Let the store say `text` under `name`."""
+    insert_new(connection, store_facts, [{"name": name, "value": ""}])
+    connection.execute(update(store_facts).where(store_facts.c.name == name), {"value": text})
+
+
 def _fact(connection: Connection, name: str) -> int:
-    return int(connection.scalar(select(store_facts.c.value).where(store_facts.c.name == name)) or 0)
+    return int(kept_text(connection, name) or 0)
 
 
 def _set_fact(connection: Connection, name: str, value: int) -> None:
-    insert_new(connection, store_facts, [{"name": name, "value": ""}])
-    connection.execute(update(store_facts).where(store_facts.c.name == name), {"value": str(value)})
+    keep_text(connection, name, str(value))
 
 
 def next_revisions(connection: Connection, count: int) -> range:

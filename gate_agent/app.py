@@ -55,11 +55,12 @@ from gate_agent.web.server import Doors, WebServer
 from offline_cache import retention
 from offline_cache.capacity import CapacityMemory
 from offline_cache.database import Database
-from offline_cache.journal import Outbox, keep_proved_ms, read_proved_ms
+from offline_cache.journal import Outbox
 from offline_cache.lists import ListShelf
 from offline_cache.neighbours import Neighbours
 from offline_cache.opening import StoreFullError
 from offline_cache.overlay import Overlay
+from offline_cache.proved_time import ProvedTime
 from offline_cache.space import Space
 from offline_cache.store import Store
 from scanner.camera import Camera, CameraSettings, CameraState
@@ -75,6 +76,7 @@ from sync.introductions import Introductions
 from sync.mqtt import Broker
 from sync.protocol import BoxTopics, Health, SiteBoxes
 from sync.site_link import SiteLink, Timepiece
+from sync.time_repairs import TimeRepairs
 
 log = logging.getLogger(__name__)
 
@@ -203,6 +205,7 @@ class App:
             box_key(state_dir, demo=settings.profile is Profile.DEMO),
             self._session,
         )
+        self._proved_time = ProvedTime(database)
         self._clock_notes = ClockNotes(self._clock, self._note_clock)
         broker, neighbours = site_broker(settings, folder), Neighbours(database)
         self._site_link = self._make_site_link(broker, identity, neighbours) if broker else None
@@ -216,7 +219,7 @@ class App:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then let the last visitor out, send what can be sent, and end."""
-        self._clock.prove(await self._database.read(read_proved_ms))
+        self._clock.prove(await self._proved_time.read_ms())
         await self._shelf.load()
         await self._overlay.load()
         self._take_proof()
@@ -301,7 +304,7 @@ class App:
             least_ms = self._clock.least_ms()
             if least_ms:
                 with contextlib.suppress(StoreFullError):
-                    await self._database.write(partial(keep_proved_ms, at_ms=least_ms), durable=False)
+                    await self._proved_time.keep(least_ms)
             await asyncio.sleep(KEEP_TIME_EVERY_S)
 
     async def _note_clock(self, at_ms: int, note: ClockNoted) -> bool:
@@ -310,6 +313,13 @@ class App:
             self._wake()
             return True
         return False
+
+    def _take_back_time(self, at_ms: int) -> None:
+        """Go by the right time from here on; what the list and later words prove is proved again."""
+        log.warning("what was proved about the time was taken back", extra={"at_ms": at_ms})
+        self._overlay.lower_as_of(at_ms // 1000)
+        self._clock.take_back(at_ms)
+        self._take_proof()
 
     def _take_proof(self) -> None:
         info = self._list_info()
@@ -360,6 +370,13 @@ class App:
                     self._clock.wall_ms,
                 ),
                 Introductions(neighbours, settings.site_id, keys.get, self._introduce),
+                TimeRepairs(
+                    self._proved_time,
+                    settings.site_id,
+                    keys.get,
+                    lambda: self._shelf.version,
+                    self._take_back_time,
+                ),
             ),
             self._health,
             self._clock.wall_ms,

@@ -84,6 +84,11 @@ class TrustedClock:
         if at_ms > self.least_ms():
             self._proved_ms, self._proved_at_ns = at_ms, self._clocks.monotonic_ns()
 
+    def take_back(self, at_ms: int) -> None:
+        """Take it that no more is proved than that `at_ms` has been: the centre's own clock was wrong."""
+        self._proved_ms, self._proved_at_ns = at_ms, self._clocks.monotonic_ns()
+        self._said_at_ns = self._heard_at_ns = None
+
     def hear(self, at_ms: int) -> None:
         """Take it from a neighbour that it is `at_ms` now; of use only while the clock here is wrong.
 

@@ -135,16 +135,6 @@ def set_state(sql: sqlite3.Connection, name: str, value: str | bytes | int) -> N
     sql.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
 
 
-def read_proved_ms(sql: sqlite3.Connection) -> int:
-    """Return the time that was proved to have been when this was last kept, UTC milliseconds; 0 for none."""
-    return int(get_state(sql, "proved_ms") or 0)
-
-
-def keep_proved_ms(sql: sqlite3.Connection, at_ms: int) -> None:
-    """Keep that it has been `at_ms`, for the next start."""
-    set_state(sql, "proved_ms", at_ms)
-
-
 def read_confirmed(sql: sqlite3.Connection) -> Confirmed:
     """Return what the centre has confirmed, within the caller's transaction."""
     return Confirmed(

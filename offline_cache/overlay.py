@@ -79,6 +79,10 @@ class Overlay:
         """Take up what an earlier process knew; forget the rows of a site where this box no longer is."""
         self._as_of_s = await self._database.write(self._take_up)
 
+    def lower_as_of(self, as_of_s: int) -> None:
+        """Go by what `lower_as_of` has written."""
+        self._as_of_s = min(self._as_of_s, as_of_s)
+
     async def apply(self, changes: ListChanges) -> None:
         """Make the rows hold, whatever their order and however often they come; returns after COMMIT.
 
@@ -153,6 +157,13 @@ def changes_as_of_s(sql: sqlite3.Connection) -> int:
 def _read_known(sql: sqlite3.Connection) -> Known | None:
     row = get_state(sql, _STATE)
     return Known(**json.loads(str(row))) if row is not None else None
+
+
+def lower_as_of(sql: sqlite3.Connection, as_of_s: int) -> None:
+    """Take it that the changes were all there were up to `as_of_s` at most, within the caller's transaction."""
+    kept = _read_known(sql)
+    if kept is not None and kept.as_of_s > as_of_s:
+        set_state(sql, _STATE, json.dumps(asdict(replace(kept, as_of_s=as_of_s))))
 
 
 def is_withdrawn(sql: sqlite3.Connection, key_id: bytes) -> bool:

@@ -14,6 +14,7 @@ from sync.downlink import Downlink
 from sync.introductions import Introductions
 from sync.mqtt import Broker, Message, MqttLink
 from sync.protocol import BoxTopics, Health, Presence, ProtocolError, decode_presence, encode_json
+from sync.time_repairs import TimeRepairs
 from sync.uplink import Outbox, Uplink
 
 HEARTBEAT_S = 5.0
@@ -31,12 +32,16 @@ class BoxIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """Who takes in what the centre says: lists, what has changed since, shares of the capacity, the site's boxes."""
+    """Who takes in what the centre says.
+
+    Lists, what has changed since, shares of the capacity, the site's boxes, and repairs of the time.
+    """
 
     lists: Downlink
     changes: ChangeFeed
     capacity: CapacityFeed
     boxes: Introductions
+    time: TimeRepairs
 
 
 class CentreLink:
@@ -67,6 +72,7 @@ class CentreLink:
                 topics.changes,
                 topics.capacity,
                 topics.boxes,
+                topics.time,
                 topics.presence,
             ),
             on_message=self._dispatch,
@@ -85,7 +91,7 @@ class CentreLink:
     def problems(self) -> list[str]:
         """What is wrong with the conversation, for people."""
         feeds = self._feeds
-        parts = (self._uplink, feeds.lists, feeds.changes, feeds.capacity, feeds.boxes)
+        parts = (self._uplink, feeds.lists, feeds.changes, feeds.capacity, feeds.boxes, feeds.time)
         found = [part.problem for part in parts if part.problem]
         if self.is_up and _now_s() - self._echoed_s > ECHO_WITHIN_S:
             found.append("the centre's broker does not pass on what this box says: check its access rules")
@@ -109,6 +115,7 @@ class CentreLink:
             tasks.create_task(self._feeds.changes.run())
             tasks.create_task(self._feeds.capacity.run())
             tasks.create_task(self._feeds.boxes.run())
+            tasks.create_task(self._feeds.time.run())
             tasks.create_task(self._beat())
             tasks.create_task(self._mqtt.run())
 
@@ -137,6 +144,8 @@ class CentreLink:
             self._feeds.capacity.receive(payload)
         elif topic == self._identity.topics.boxes:
             self._feeds.boxes.receive(payload)
+        elif topic == self._identity.topics.time:
+            self._feeds.time.receive(payload)
 
     async def _beat(self) -> None:
         """Publish the birth when the link comes up and the heartbeat while it is."""

@@ -104,6 +104,11 @@ class BoxTopics:
         """Where the centre keeps the retained word on which boxes the site has."""
         return boxes_topic(self.site_id)
 
+    @property
+    def time(self) -> str:
+        """Where the centre keeps its retained word on what a wrong clock of its own has proved."""
+        return time_topic(self.site_id)
+
 
 ALL_BATCHES = tuple(f"{ROOT}/+/+/up/{stream}" for stream in Stream)
 ALL_PRESENCE = f"{ROOT}/+/+/up/presence"
@@ -122,6 +127,11 @@ def changes_topic(site_id: str) -> str:
 def boxes_topic(site_id: str) -> str:
     """Return where the centre keeps the retained word on which boxes the site has."""
     return f"{ROOT}/{site_id}/down/boxes"
+
+
+def time_topic(site_id: str) -> str:
+    """Return where the centre keeps its retained word on what a wrong clock of its own has proved."""
+    return f"{ROOT}/{site_id}/down/time"
 
 
 def changes_path(site_id: str, since: int) -> str:
@@ -310,6 +320,19 @@ class SiteBoxes(msgspec.Struct, frozen=True, kw_only=True):
     boxes: list[SiteBox]
 
 
+class TimeRepair(msgspec.Struct, frozen=True, kw_only=True):
+    """The centre takes back what it signed by a wrong clock: it was no later than `at_ms` when this was signed.
+
+    The highest `number` counts, once. It is taken up with the list `list_version` or a newer one, and not before: those
+    are of the right time.
+    """
+
+    site_id: str
+    number: StoredNumber
+    at_ms: StoredNumber
+    list_version: StoredNumber
+
+
 class CapacityWord(msgspec.Struct, frozen=True, kw_only=True):
     """How full a site is by the centre's count, its limits, and the box's share of the room that is left."""
 
@@ -371,6 +394,16 @@ def encode_boxes(word: SiteBoxes, key: SigningKey) -> bytes:
 def decode_boxes(message: bytes, find_key: KeyFinder) -> SiteBoxes:
     """Return the word in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
     return _from_cbor(unseal(message, find_key, Context.BOXES).payload, SiteBoxes)
+
+
+def encode_time_repair(word: TimeRepair, key: SigningKey) -> bytes:
+    """Return `word` signed by the centre's list key."""
+    return seal(_to_cbor(word), key, Context.TIME)
+
+
+def decode_time_repair(message: bytes, find_key: KeyFinder) -> TimeRepair:
+    """Return the word in `message`; ProtocolError or EnvelopeError when it cannot be believed."""
+    return _from_cbor(unseal(message, find_key, Context.TIME).payload, TimeRepair)
 
 
 def encode_side(message: Head | Ask | HeardOf, key: SigningKey) -> bytes:

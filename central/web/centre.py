@@ -18,7 +18,7 @@ async def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Centre:
-    """The running centre: `rights_changed` is called after every COMMIT that changed rights, `boxes_changed` of boxes.
+    """The running centre: `rights_changed` is called after every COMMIT that changed rights, and so are the others.
 
     `new_short_code` must never return the same code again, nor one that could be guessed.
     """
@@ -33,5 +33,6 @@ class Centre:
     rights_changed: Callable[[], None]
     payments_changed: Callable[[], None] = lambda: None
     boxes_changed: Callable[[], Awaitable[None]] = _nothing
+    time_repaired: Callable[[], None] = lambda: None
     list_token: str = ""
     """With which boxes fetch lists; those that enrol are told."""

@@ -17,6 +17,7 @@ from central.web.payments import PaymentRoutes
 from central.web.phone import PhoneRoutes
 from central.web.reports import ReportRoutes
 from central.web.tickets import TicketRoutes
+from central.web.time import TimeRoutes
 
 MAX_BODY_BYTES = 64 << 20
 """Half a million tickets as CSV fit."""
@@ -32,6 +33,7 @@ _KINDS = (
     PhoneRoutes,
     PaymentRoutes,
     BoxRoutes,
+    TimeRoutes,
 )
 
 

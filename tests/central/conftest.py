@@ -53,6 +53,7 @@ def world(store: Store, tmp_path: Path) -> World:
         clock=lambda: NOW_MS,
         new_short_code=lambda: short_code(next(ids)),
         rights_changed=lambda: changes.append("rights"),
+        time_repaired=lambda: changes.append("time"),
     )
     return World(centre, changes)
 

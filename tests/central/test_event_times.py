@@ -57,6 +57,14 @@ def test_a_clock_that_is_sure_again_is_believed() -> None:
     assert event_time(ahead, at(NOW_MS, ClockNoted(5, False, 0)), NOW_MS)[0].at_ms == NOW_MS + HOUR_MS
 
 
+def test_what_a_wrong_clock_of_the_centre_s_proved_bounds_nothing() -> None:
+    """It lies behind the arrival: the entry is of that time at the latest, and the next ones are believed."""
+    note = ClockNoted(5, False, NOW_MS + YEARS_MS)
+    when, behind = event_time(BoxClock(), at(NOW_MS + YEARS_MS, note), NOW_MS)
+    assert (when.at_ms, when.goes_wrong) == (NOW_MS, True)
+    assert event_time(behind, at(NOW_MS + 1), NOW_MS + HOUR_MS)[0].at_ms == NOW_MS + 1
+
+
 def test_what_the_box_has_proved_bounds_what_it_tells() -> None:
     """A cold boot in another year: not before the centre's last signed word that the box had."""
     note = ClockNoted(5, False, NOW_MS - HOUR_MS)

@@ -170,6 +170,7 @@ def test_contexts_are_those_of_the_code() -> None:
     context = "x-signature-context"
     assert schema("SignedListManifest")[context].encode() == Context.LIST.value
     assert schema("SignedCapacityWord")[context].encode() == Context.CAPACITY.value
+    assert schema("SignedTimeRepair")[context].encode() == Context.TIME.value
     for name in ("SignedLedgerBatch", "SignedDiaryBatch"):
         assert schema(name)["contentSchema"][context].encode() == Context.LEDGER.value
 

@@ -10,7 +10,8 @@ import pytest
 from admission.codes import ticket_key
 from admission.reasons import Reason
 from gate_agent.clock import AHEAD_MS, BEHIND_MS, TrustedClock
-from offline_cache.journal import keep_proved_ms, read_proved_ms
+from offline_cache.neighbours import Neighbours
+from offline_cache.proved_time import ProvedTime
 from simulator.fakes import FakeClock
 from tests.admission.makers import HOUR_S, NOW_MS, NOW_S, ticket
 from tests.gate_agent.gate import TICKET_IDS, Gate, opened_gate, ticket_code
@@ -112,9 +113,34 @@ async def test_a_lane_asks_its_clock_whether_it_is_sure(gate: Gate) -> None:
 
 async def test_what_was_proved_outlives_the_process(gate: Gate) -> None:
     """The next start begins with it."""
-    assert await gate.box.database.read(read_proved_ms) == 0
-    await gate.box.database.write(lambda sql: keep_proved_ms(sql, NOW_MS))
-    assert await gate.box.database.read(read_proved_ms) == NOW_MS
+    proved = ProvedTime(gate.box.database)
+    assert await proved.read_ms() == 0
+    await proved.keep(NOW_MS)
+    assert await proved.read_ms() == NOW_MS
+
+
+async def test_a_repair_holds_once(gate: Gate) -> None:
+    """A lower number, or the same again, takes back nothing that was proved since."""
+    proved, neighbours = ProvedTime(gate.box.database), Neighbours(gate.box.database)
+    await proved.keep(NOW_MS + YEARS_MS)
+    await neighbours.keep_boxes(NOW_MS + YEARS_MS, b"then")
+    assert await proved.take_back(5, NOW_MS)
+    assert await proved.read_ms() == NOW_MS
+    assert await neighbours.kept_boxes() == b"then"
+    assert await neighbours.keep_boxes(NOW_MS, b"now")
+    await proved.keep(NOW_MS + MINUTE_MS)
+    assert not await proved.take_back(5, NOW_MS)
+    assert not await proved.take_back(4, 0)
+    assert await proved.read_ms() == NOW_MS + MINUTE_MS
+
+
+def test_what_is_taken_back_proves_nothing_any_more() -> None:
+    """What the centre's wrong clock proved, and what people said because of it; the right clock is sure at once."""
+    trusted, system = clock(NOW_MS, proved_ms=NOW_MS + YEARS_MS)
+    assert trusted.set(NOW_MS + YEARS_MS)
+    system.advance(MINUTE_MS)
+    trusted.take_back(NOW_MS)
+    assert (trusted.is_sure, trusted.wall_ms(), trusted.least_ms()) == (True, NOW_MS + MINUTE_MS, NOW_MS)
 
 
 def test_a_neighbour_s_word_serves_while_the_clock_is_wrong() -> None:

@@ -22,9 +22,11 @@ from offline_cache.lists import ListShelf
 from offline_cache.neighbours import Neighbours
 from offline_cache.opening import StoreFullError
 from offline_cache.overlay import Overlay, is_withdrawn
+from offline_cache.proved_time import ProvedTime
 from sync import capacity as capacity_module
 from sync import centre_link as centre_link_module
 from sync import introductions as introductions_module
+from sync import time_repairs as time_repairs_module
 from sync import uplink as uplink_module
 from sync.capacity import CapacityFeed
 from sync.centre_link import BoxIdentity, CentreLink, Feeds
@@ -43,6 +45,7 @@ from sync.protocol import (
     SiteBox,
     SiteBoxes,
     Stream,
+    TimeRepair,
     decode_batch,
     decode_presence,
     encode_boxes,
@@ -50,8 +53,10 @@ from sync.protocol import (
     encode_changes,
     encode_json,
     encode_manifest,
+    encode_time_repair,
 )
 from sync.room import NO_ROOM
+from sync.time_repairs import TimeRepairs
 from tests.admission.makers import NOW_MS, SITE, STRANGER, signing_key
 from tests.central.programs import Ear, Mosquitto, listening
 from tests.offline_cache.list_files import build_list
@@ -75,6 +80,7 @@ class Box:
     link: CentreLink
     library: dict[str, bytes] = field(default_factory=dict)
     introduced: list[SiteBoxes] = field(default_factory=list)
+    repaired: list[int] = field(default_factory=list)
     running: asyncio.Task[None] | None = None
 
     async def record(self, entries: int) -> None:
@@ -116,6 +122,7 @@ async def opened_box(folder: Path, port: int) -> AsyncIterator[Box]:
 
     find_key = {LIST_KEY.key_id: LIST_KEY.public.key}.get
     introduced: list[SiteBoxes] = []
+    repaired: list[int] = []
 
     async def introduce(word: SiteBoxes) -> None:
         introduced.append(word)
@@ -129,12 +136,13 @@ async def opened_box(folder: Path, port: int) -> AsyncIterator[Box]:
             ChangeFeed(Overlay(SITE, database, lambda: shelf.revision), get, SITE, find_key, lambda: 0.0),
             CapacityFeed(CapacityMemory(database, "box-1"), TOPICS, find_key, lambda: NOW_MS),
             Introductions(Neighbours(database), SITE, find_key, introduce),
+            TimeRepairs(ProvedTime(database), SITE, find_key, lambda: shelf.version, repaired.append),
         ),
         health,
         lambda: NOW_MS,
         lambda: 0.0,
     )
-    box = Box(database, outbox, shelf, link, library, introduced)
+    box = Box(database, outbox, shelf, link, library, introduced, repaired)
     box.running = asyncio.create_task(link.run())
     try:
         yield box
@@ -293,7 +301,7 @@ async def test_what_there_is_no_room_to_keep_is_kept_later(
     small_disk: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a full disk the conversation goes on and says what is wrong; with room again, nothing is missing."""
-    for module in (capacity_module, introductions_module):
+    for module in (capacity_module, introductions_module, time_repairs_module):
         monkeypatch.setattr(module, "RETRY_S", 0.1)
     monkeypatch.setattr(uplink_module, "RESEND_S", 0.3)
     word = CapacityWord(
@@ -312,6 +320,7 @@ async def test_what_there_is_no_room_to_keep_is_kept_later(
     )
     boxes = SiteBoxes(site_id=SITE, as_of_ms=7, boxes=[SiteBox(box_id="B2", key="")])
     receipt = Receipt(store_id="s", seq_no=0, hash=NO_HASH.hex(), diary_number=0)
+    repair = TimeRepair(site_id=SITE, number=1, at_ms=NOW_MS, list_version=0)
     async with opened_box(small_disk, mosquitto.port) as box:
         await until(lambda: box.link.is_up, "the link")
         ballast = fill(small_disk)
@@ -322,10 +331,12 @@ async def test_what_there_is_no_room_to_keep_is_kept_later(
             ear.say(TOPICS.changes, encode_changes(changes, LIST_KEY))
             ear.say(TOPICS.boxes, encode_boxes(boxes, LIST_KEY))
             ear.say(TOPICS.receipt, encode_json(receipt))
-            await until(lambda: box.link.problems.count(NO_ROOM) == 4, "what is wrong")
+            ear.say(TOPICS.time, encode_time_repair(repair, LIST_KEY))
+            await until(lambda: box.link.problems.count(NO_ROOM) == 5, "what is wrong")
             assert box.introduced == []
             ballast.unlink()
             await until(lambda: box.introduced == [boxes], "the boxes")
+            await until(lambda: box.repaired == [NOW_MS], "the time")
             ear.say(TOPICS.changes, encode_changes(changes, LIST_KEY))
             ear.say(TOPICS.receipt, encode_json(receipt))
             await until(lambda: box.link.problems == [], "the end of it")
@@ -333,6 +344,47 @@ async def test_what_there_is_no_room_to_keep_is_kept_later(
         facts = await box.database.read(lambda sql: capacity_facts(sql, "box-1", 0))
         assert facts is not None
         assert facts.limits == word.limits
+
+
+async def test_what_a_wrong_clock_proved_is_taken_back_with_the_next_list(
+    box: Box, mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before that list is in use, and once; a stranger's word and another site's do not count."""
+    monkeypatch.setattr(time_repairs_module, "LOOK_EVERY_S", 0.01)
+
+    def word(number: int, at_ms: int, site_id: str = SITE) -> TimeRepair:
+        return TimeRepair(site_id=site_id, number=number, at_ms=at_ms, list_version=3)
+
+    with listening(mosquitto.port, TOPICS.manifest) as ear:
+        ear.say(TOPICS.time, encode_time_repair(word(9, 9), STRANGER))
+        await until(lambda: "time was refused" in str(box.link.problems), "the doubt")
+        ear.say(TOPICS.time, encode_time_repair(word(9, 9, "bridges"), LIST_KEY))
+        await until(lambda: "for site bridges" in str(box.link.problems), "the other doubt")
+        for said in (word(3, 33), word(5, 55), word(4, 44)):
+            ear.say(TOPICS.time, encode_time_repair(said, LIST_KEY))
+        await until(lambda: box.link.problems == [], "the words")
+        for version in (2, 3):
+            assert box.repaired == []
+            path = f"/l/{version}"
+            sha256 = build_list(tmp_path / "made", version=version)
+            box.library[path] = (tmp_path / "made").read_bytes()
+            (tmp_path / "made").unlink()
+            manifest = ListManifest(
+                format=LIST_FORMAT,
+                site_id=SITE,
+                version=version,
+                as_of_s=0,
+                sha256=sha256,
+                size_bytes=len(box.library[path]),
+                path=path,
+            )
+            ear.say(TOPICS.manifest, encode_manifest(manifest, LIST_KEY))
+            await until(lambda wanted=version: box.shelf.version == wanted, "the list")  # type: ignore[misc]
+        await until(lambda: bool(box.repaired), "the repair")
+        ear.say(TOPICS.time, encode_time_repair(word(5, 55), LIST_KEY))
+        ear.say(TOPICS.time, encode_time_repair(word(6, 66), LIST_KEY))
+        await until(lambda: len(box.repaired) == 2, "the next repair")
+    assert box.repaired == [55, 66]
 
 
 async def test_box_that_stops_is_offline(box: Box, mosquitto: Mosquitto) -> None:

@@ -22,6 +22,7 @@ from config.policy_file import load_policy
 from offline_cache.capacity import CapacityMemory
 from offline_cache.journal import Outbox
 from offline_cache.neighbours import Neighbours
+from offline_cache.proved_time import ProvedTime
 from sync.capacity import CapacityFeed
 from sync.centre_link import BoxIdentity, CentreLink, Feeds
 from sync.changes import ChangeFeed
@@ -30,6 +31,7 @@ from sync.fetch import Fetcher
 from sync.introductions import Introductions
 from sync.mqtt import Broker
 from sync.protocol import BoxTopics, Health, SiteBoxes
+from sync.time_repairs import TimeRepairs
 from tests.central.programs import Centre, Mosquitto, free_port
 from tests.central.test_settings import POLICY_FILE
 from tests.central.world import Box
@@ -113,6 +115,7 @@ async def linked(memory: Memory, port: int, url: str, box: Box, keys: CentreKeys
             ChangeFeed(memory.overlay, fetcher.get, box.site_id, find_key, lambda: 0.0),
             CapacityFeed(CapacityMemory(memory.database, box.box_id), box.topics, find_key, lambda: 0),
             Introductions(Neighbours(memory.database), box.site_id, find_key, nobody),
+            TimeRepairs(ProvedTime(memory.database), box.site_id, find_key, lambda: 0, lambda _: None),
         ),
         health,
         lambda: time.time_ns() // 1_000_000,

@@ -1,0 +1,81 @@
+"""Centre to box: what a wrong clock of the centre's has proved is taken back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from admission.answers import NoRoomError
+from admission.envelope import EnvelopeError, KeyFinder
+from sync.protocol import ProtocolError, TimeRepair, decode_time_repair
+from sync.room import NO_ROOM, RETRY_S
+
+LOOK_EVERY_S = 0.5
+
+
+class Memory(Protocol):
+    """Where the times are kept that the centre has proved."""
+
+    async def take_back(self, number: int, at_ms: int) -> bool:
+        """Let nothing be proved to be later than `at_ms`, and return True; False when this was done before."""
+
+
+class TimeRepairs:
+    """Takes back what was proved by a wrong clock; what cannot be believed is kept out, and `problem` says so.
+
+    `list_version()` is that of the list in use; `on_repaired(at_ms)` is called once a repair holds.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        site_id: str,
+        find_key: KeyFinder,
+        list_version: Callable[[], int],
+        on_repaired: Callable[[int], None],
+    ) -> None:
+        self._memory = memory
+        self._site_id = site_id
+        self._find_key = find_key
+        self._list_version = list_version
+        self._on_repaired = on_repaired
+        self._wanted: TimeRepair | None = None
+        self._arrived = asyncio.Event()
+        self.problem = ""
+
+    def receive(self, payload: bytes) -> None:
+        """Take a message; of several the one with the highest number counts."""
+        try:
+            word = decode_time_repair(payload, self._find_key)
+        except (EnvelopeError, ProtocolError) as error:
+            self.problem = f"a repair of the time was refused: {error}"
+            return
+        if word.site_id != self._site_id:
+            self.problem = f"a repair of the time was refused: it is for site {word.site_id}"
+            return
+        self.problem = ""
+        if self._wanted is None or word.number > self._wanted.number:
+            self._wanted = word
+            self._arrived.set()
+
+    async def run(self) -> None:
+        """Take up what arrives, each with its list, until cancelled."""
+        while True:
+            await self._arrived.wait()
+            word = self._wanted
+            if word is None or self._list_version() < word.list_version:
+                await asyncio.sleep(LOOK_EVERY_S)
+                continue
+            self._arrived.clear()
+            try:
+                is_news = await self._memory.take_back(word.number, word.at_ms)
+            except NoRoomError:
+                self.problem = NO_ROOM
+                self._arrived.set()
+                await asyncio.sleep(RETRY_S)
+                continue
+            if self.problem == NO_ROOM:
+                self.problem = ""
+            if is_news:
+                self._on_repaired(word.at_ms)
