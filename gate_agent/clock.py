@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from enum import Enum
 from typing import Protocol
 
 _DAY_MS = 24 * 3600 * 1000
@@ -10,6 +11,14 @@ BEHIND_MS = 30_000
 """So far a wall clock may lie behind what was proved, before it counts as wrong: no two clocks agree."""
 AHEAD_MS = 400 * _DAY_MS
 """So far ahead of it a box may wake after it was switched off: longer than a season, shorter than a wild clock."""
+
+
+class Setting(Enum):
+    """What becomes of somebody's word on what time it is."""
+
+    TAKEN = ""
+    TOO_EARLY = "the centre has proved that it is later than that"
+    TOO_LATE = "that is more than 400 days after the centre's last word"
 
 
 class SystemClock:
@@ -97,12 +106,15 @@ class TrustedClock:
         if self.least_ms() - BEHIND_MS <= at_ms <= self.least_ms() + AHEAD_MS:
             self._heard_ms, self._heard_at_ns = at_ms, self._clocks.monotonic_ns()
 
-    def set(self, at_ms: int) -> bool:
-        """Take a supervisor's word that it is `at_ms` now, until the process ends; False when it cannot be."""
-        if at_ms < self.least_ms() - BEHIND_MS:
-            return False
+    def set(self, at_ms: int) -> Setting:
+        """Take a supervisor's word that it is `at_ms` now, until the process ends, if that can be."""
+        least_ms = self.least_ms()
+        if at_ms < least_ms - BEHIND_MS:
+            return Setting.TOO_EARLY
+        if least_ms and at_ms > least_ms + AHEAD_MS:
+            return Setting.TOO_LATE
         self._said_ms, self._said_at_ns = at_ms, self._clocks.monotonic_ns()
-        return True
+        return Setting.TAKEN
 
     @property
     def problem(self) -> str:

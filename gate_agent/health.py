@@ -11,6 +11,7 @@ import msgspec
 from admission.facts import ListInfo
 from admission.passage import State
 from admission.tickets import Outcome
+from gate_agent.clock import Setting
 from gate_agent.lane import Lane
 from gate_agent.ports import Attendant, Clock
 from gate_agent.tally import Shown
@@ -88,7 +89,7 @@ class BoxView:
     diary_backlog: Callable[[], Awaitable[int]]
     clock: Clock
     policy_version: Callable[[], str]
-    set_clock: Callable[[int], bool] = lambda _: False
+    set_clock: Callable[[int], Setting] = lambda _: Setting.TOO_EARLY
     """Takes a supervisor's word for the time; False when it cannot be."""
     neighbourhood: Callable[[], Neighbourhood | None] = lambda: None
     """None where the box has no site broker."""

@@ -26,6 +26,8 @@ from central.web.errors import ApiError, json_response, read_json
 from sync.enrolment import AUTHORITY_PATH, ENROL_PATH, EnrolAnswer, EnrolRequest, Token
 
 LONGEST_MIN = 7 * 24 * 60
+MAX_ENROL_BYTES = 16 << 10
+"""More than the longest of each field."""
 
 
 class InviteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,7 +89,8 @@ class BoxRoutes:
         return web.Response(text=text, content_type="application/x-pem-file")
 
     async def _enrol(self, request: web.Request) -> web.Response:
-        said = await read_json(request, EnrolRequest)
+        # Who asks is not known yet.
+        said = await read_json(request.clone(client_max_size=MAX_ENROL_BYTES), EnrolRequest)
         keys, now_s = self._centre.keys, self._now_s()
         wanted = self._enrolment(said)
         try:

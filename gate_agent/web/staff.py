@@ -15,6 +15,7 @@ from admission.overrides import may_override
 from admission.reasons import Verdict
 from admission.scan import Scan
 from admission.staff import OverrideCode, Role, StaffAct
+from gate_agent.clock import Setting
 from gate_agent.health import BoxView, Post
 from gate_agent.lane import LaneBusyError, UnknownRefusalError
 from gate_agent.roster import Member, Roster, Tries
@@ -192,10 +193,9 @@ class StaffRoutes:
             return error(HTTPStatus.FORBIDDEN, "needs_supervisor", "only a supervisor sets the clock")
         if self._view.clock.is_sure:
             return error(HTTPStatus.CONFLICT, "clock_is_sure", "the box knows what time it is")
-        if not self._view.set_clock(wanted.at_ms):
-            return error(
-                HTTPStatus.CONFLICT, "too_early", "the centre has proved that it is later than that", "at_ms"
-            )
+        setting = self._view.set_clock(wanted.at_ms)
+        if setting is not Setting.TAKEN:
+            return error(HTTPStatus.CONFLICT, setting.name.lower(), setting.value, "at_ms")
         log.warning("clock set", extra={"staff": member.staff_id, "at_ms": wanted.at_ms})
         return web.json_response({"at_ms": self._view.clock.wall_ms()})
 

@@ -180,6 +180,12 @@ async def test_a_malformed_invitation_names_the_field(
     assert (response.status, (await response.json())["error"]["field"]) == (422, field)
 
 
+async def test_who_is_not_known_yet_sends_no_more_than_an_enrolment_takes(client: Client) -> None:
+    """Whoever reaches the centre can ask this much, and no more is read."""
+    status, answer = await enrol(client, "nobody's", certificate_request="x" * (16 << 10))
+    assert (status, answer["error"]["code"]) == (413, "request_entity_too_large")
+
+
 async def test_only_the_back_office_invites_and_bars(world: World) -> None:
     """Enrolling asks for an invitation instead of the token; the authority is for everyone."""
     http = HttpTable(token="t" * 16)

@@ -9,7 +9,7 @@ import pytest
 
 from admission.codes import ticket_key
 from admission.reasons import Reason
-from gate_agent.clock import AHEAD_MS, BEHIND_MS, TrustedClock
+from gate_agent.clock import AHEAD_MS, BEHIND_MS, Setting, TrustedClock
 from offline_cache.neighbours import Neighbours
 from offline_cache.proved_time import ProvedTime
 from simulator.fakes import FakeClock
@@ -79,11 +79,12 @@ def test_ten_years_ahead_and_then_corrected() -> None:
 
 
 def test_a_supervisors_word_holds_and_goes_on() -> None:
-    """Until the process ends; it cannot be earlier than what was proved."""
+    """Until the process ends; it cannot be earlier than what was proved, nor absurdly far behind it."""
     trusted, system = clock(0, NOW_MS)
-    assert not trusted.set(NOW_MS - BEHIND_MS - 1)
+    assert trusted.set(NOW_MS - BEHIND_MS - 1) is Setting.TOO_EARLY
+    assert trusted.set(NOW_MS + AHEAD_MS + 1) is Setting.TOO_LATE
     assert not trusted.is_sure
-    assert trusted.set(NOW_MS + HOUR_S * 1000)
+    assert trusted.set(NOW_MS + HOUR_S * 1000) is Setting.TAKEN
     system.advance(MINUTE_MS)
     assert (trusted.is_sure, trusted.wall_ms()) == (True, NOW_MS + HOUR_S * 1000 + MINUTE_MS)
     trusted.prove(NOW_MS + 2 * HOUR_S * 1000)
@@ -137,7 +138,7 @@ async def test_a_repair_holds_once(gate: Gate) -> None:
 def test_what_is_taken_back_proves_nothing_any_more() -> None:
     """What the centre's wrong clock proved, and what people said because of it; the right clock is sure at once."""
     trusted, system = clock(NOW_MS, proved_ms=NOW_MS + YEARS_MS)
-    assert trusted.set(NOW_MS + YEARS_MS)
+    assert trusted.set(NOW_MS + YEARS_MS) is Setting.TAKEN
     system.advance(MINUTE_MS)
     trusted.take_back(NOW_MS)
     assert (trusted.is_sure, trusted.wall_ms(), trusted.least_ms()) == (True, NOW_MS + MINUTE_MS, NOW_MS)
@@ -158,7 +159,7 @@ def test_a_supervisor_s_word_counts_more_than_a_neighbour_s() -> None:
     """Whichever came first."""
     trusted, _ = clock(NOW_MS - YEARS_MS, proved_ms=NOW_MS)
     trusted.hear(NOW_MS + MINUTE_MS)
-    assert trusted.set(NOW_MS + 3 * MINUTE_MS)
+    assert trusted.set(NOW_MS + 3 * MINUTE_MS) is Setting.TAKEN
     trusted.hear(NOW_MS + 2 * MINUTE_MS)
     assert (trusted.wall_ms(), trusted.is_hearsay) == (NOW_MS + 3 * MINUTE_MS, False)
 

@@ -15,6 +15,7 @@ from admission.facts import ListInfo
 from admission.passage import State
 from admission.staff import OverrideCode, Role
 from admission.tickets import Outcome
+from gate_agent.clock import AHEAD_MS, Setting
 from gate_agent.health import BoxView, Post
 from gate_agent.lane import Lane, Rules
 from gate_agent.metrics import MetricSources
@@ -103,10 +104,13 @@ async def opened_handheld(folder: Path) -> AsyncIterator[Handheld]:
             await server.stop()
 
 
-def set_clock(gate: Gate, at_ms: int) -> bool:
-    """A clock that takes any time from now on, and is sure then."""
-    gate.clock.is_sure = at_ms >= gate.clock.wall_ms()
-    return gate.clock.is_sure
+def set_clock(gate: Gate, at_ms: int) -> Setting:
+    """A clock that takes any time from now on but the far future, and is sure then."""
+    now_ms = gate.clock.wall_ms()
+    gate.clock.is_sure = now_ms <= at_ms <= now_ms + AHEAD_MS
+    if gate.clock.is_sure:
+        return Setting.TAKEN
+    return Setting.TOO_EARLY if at_ms < now_ms else Setting.TOO_LATE
 
 
 @pytest.fixture
@@ -287,6 +291,8 @@ async def test_a_supervisor_says_what_time_it_is_while_the_box_is_not_sure(handh
     handheld.token = WANG.token
     status, problem = await handheld.ask("clock", {"at_ms": now_ms - 1})
     assert (status, problem["error"]["code"], problem["error"]["field"]) == (409, "too_early", "at_ms")
+    status, problem = await handheld.ask("clock", {"at_ms": now_ms + AHEAD_MS + 1})
+    assert (status, problem["error"]["code"]) == (409, "too_late")
     status, problem = await handheld.ask("clock", {"at_ms": -1})
     assert (status, problem["error"]["code"]) == (400, "bad_request")
     assert await handheld.ask("clock", {"at_ms": now_ms}) == (200, {"at_ms": now_ms})

@@ -46,6 +46,7 @@ const TROUBLES = {
   lane_busy: "上一位游客尚未完成，请稍候。 The visitor before is not through yet.",
   no_such_refusal: "已处理或已超时，请重新扫码。 Answered already or too long ago: scan again.",
   too_early: "本机时间早于平台时间，请先校准本机。 This phone is behind the centre: set it right first.",
+  too_late: "本机时间远晚于平台时间，请先校准本机。 This phone is far ahead of the centre: set it right first.",
   not_waiting: "已记录，无需再报。 This is recorded already.",
   no_camera: "相机不可用；请用扫码枪或手输。 The camera cannot be used: use a scanner, or type.",
 };
