@@ -172,6 +172,7 @@ async def test_window_bounds_what_is_on_its_way(line: Line) -> None:
 async def test_batches_leave_room_while_visitors_come(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """After each full batch the uplink rests, as long as something is recorded; on a quiet box it does not."""
     monkeypatch.setattr(uplink_module, "PAUSE_S", 3600)
+    monkeypatch.setattr(uplink_module, "BUSY_S", 3600)
     await line.record(3 * BATCH_ENTRIES)
     await line.sent(1)
     await line.quiet()
