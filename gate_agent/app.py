@@ -11,23 +11,17 @@ import secrets
 import signal
 import ssl
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from admission.codes import same_showing
 from admission.events import ClockNoted
 from admission.facts import Attempt, Facts, ListInfo
 from admission.policy import Policy
 from admission.staff import Role
 from config.policy_file import load_policy
 from config.settings import (
-    CameraTable,
-    Driver,
-    LaneTable,
     Profile,
     Settings,
     code_book,
@@ -37,22 +31,20 @@ from config.settings import (
 from gate_agent.brokers import centre_broker, centre_context, site_broker
 from gate_agent.clock import SystemClock, TrustedClock
 from gate_agent.clock_notes import ClockNotes
-from gate_agent.health import BoxView, CameraStatus, Eye, Neighbourhood, Post
+from gate_agent.gates import make_gate
+from gate_agent.health import BoxView, Neighbourhood, Post
 from gate_agent.heartbeat import Heartbeat
 from gate_agent.identity import box_key
-from gate_agent.lane import Lane, Rules
+from gate_agent.lane import Rules
 from gate_agent.metrics import MetricSources
 from gate_agent.notify import Supervisor, supervisor_of
 from gate_agent.policy_in_force import PolicyInForce
-from gate_agent.ports import Attendant
 from gate_agent.roster import Member, Roster
 from gate_agent.secret_files import read_hash_key, read_secret
-from gate_agent.turnstiles.attendant import AttendantTurnstile
-from gate_agent.turnstiles.simulated import SimulatedTurnstile
-from gate_agent.turnstiles.tcp import TcpTurnstile
-from gate_agent.watchdog import Signs, Watchdog
+from gate_agent.timekeeping import Timekeeper
+from gate_agent.upkeep import Upkeep
+from gate_agent.watchdog import Watchdog
 from gate_agent.web.server import Doors, WebServer
-from offline_cache import retention
 from offline_cache.capacity import CapacityMemory
 from offline_cache.database import Database
 from offline_cache.journal import Outbox
@@ -63,10 +55,6 @@ from offline_cache.overlay import Overlay
 from offline_cache.proved_time import ProvedTime
 from offline_cache.space import Space
 from offline_cache.store import Store
-from scanner.camera import Camera, CameraSettings, CameraState
-from scanner.decoder import CascadeDecoder
-from scanner.presentation import Presentation
-from scanner.sources import CameraSource
 from sync.capacity import CapacityFeed
 from sync.centre_link import BoxIdentity, CentreLink, Feeds
 from sync.changes import ChangeFeed
@@ -82,10 +70,6 @@ log = logging.getLogger(__name__)
 
 EPOCH_BYTES = 8
 ADMISSION_ID_BYTES = 16
-PRUNE_EVERY_S = 600.0
-LOOK_FOR_ROOM_EVERY_S = 1.0
-KEEP_TIME_EVERY_S = 10.0
-PICTURE_QUALITY = 75
 GOODBYE_S = 2.0
 """How long a stopping agent tries to send what it recorded last."""
 
@@ -94,67 +78,6 @@ DECODE_GRACE_MS = 10_000
 NOBODY = Supervisor()
 
 _random = secrets.SystemRandom().random
-
-
-@dataclass(frozen=True, slots=True)
-class CameraEye:
-    """A camera source as pages see it."""
-
-    source: CameraSource
-
-    def status(self) -> CameraStatus:
-        """Return how the camera does."""
-        health = self.source.health()
-        camera = health.camera
-        wording = camera.trouble.wording if camera.trouble else None
-        is_seen = camera.state is CameraState.LIVE
-        return CameraStatus(
-            state=camera.state.value,
-            fps=camera.fps,
-            age_ms=camera.age_ms,
-            decode_ms=health.decode_ms,
-            problem=wording.problem if wording else "" if is_seen else "no picture yet",
-            decoded=health.decoded,
-            trouble=camera.trouble.value if camera.trouble else "",
-            do_en=wording.do_en if wording else "",
-            do_zh=wording.do_zh if wording else "",
-            stage=health.last_stage,
-            reads=health.reads,
-            decode_age_p50_ms=health.age_p50_ms,
-            decode_age_p99_ms=health.age_p99_ms,
-            refused=camera.refused,
-        )
-
-    def jpeg(self, width: int) -> bytes | None:
-        """Return the newest picture with the code outlined."""
-        view = self.source.view()
-        return view.jpeg(PICTURE_QUALITY, width) if view else None
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One lane with the adapters it stands on."""
-
-    lane: Lane
-    turnstile: TcpTurnstile | AttendantTurnstile | SimulatedTurnstile
-    source: CameraSource | None
-
-    @property
-    def eye(self) -> Eye | None:
-        """The lane's camera for pages."""
-        return CameraEye(self.source) if self.source else None
-
-    @property
-    def attendant(self) -> Attendant | None:
-        """Who tells of passages, where the lane has no barrier."""
-        return self.turnstile if isinstance(self.turnstile, AttendantTurnstile) else None
-
-    def signs(self) -> Signs:
-        """Return what the watchdog judges."""
-        if self.source is None:
-            return Signs(self.lane.answering_ms(), is_seeing=False, decoded=0)
-        health = self.source.health()
-        return Signs(self.lane.answering_ms(), health.camera.state is not CameraState.LOST, health.decoded)
 
 
 def spare_collector() -> None:
@@ -205,13 +128,18 @@ class App:
             box_key(state_dir, demo=settings.profile is Profile.DEMO),
             self._session,
         )
+        self._upkeep = Upkeep(database, self._overlay, self._space, self._clock)
         self._proved_time = ProvedTime(database)
+        self._timekeeper = Timekeeper(self._clock, self._proved_time, self._signed_s)
         self._clock_notes = ClockNotes(self._clock, self._note_clock)
         broker, neighbours = site_broker(settings, folder), Neighbours(database)
         self._site_link = self._make_site_link(broker, identity, neighbours) if broker else None
         self._link = self._make_link(folder, identity, neighbours)
         rules = Rules(code_book(settings, read_hash_key(folder / settings.hash_key_file)), policy)
-        self._gates = {table.id: self._make_gate(table, rules) for table in settings.lanes}
+        self._gates = {
+            table.id: make_gate(table, rules, self._store, self._clock, self._wake)
+            for table in settings.lanes
+        }
         self._heartbeat = self._make_heartbeat()
         self._view = self._make_view()
         sources = MetricSources(database.commits, state_dir)
@@ -219,10 +147,9 @@ class App:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then let the last visitor out, send what can be sent, and end."""
-        self._clock.prove(await self._proved_time.read_ms())
         await self._shelf.load()
         await self._overlay.load()
-        self._take_proof()
+        await self._timekeeper.recall()
         orphans = await self._store.open_epoch(secrets.token_bytes(EPOCH_BYTES), self._clock.wall_ms())
         await self._clock_notes.look()
         port = await self._web.start()
@@ -247,9 +174,8 @@ class App:
         yield self._link.run()
         if self._site_link is not None:
             yield self._site_link.run()
-        yield self._prune()
-        yield self._watch_space()
-        yield self._keep_time()
+        yield self._upkeep.run()
+        yield self._timekeeper.run()
         yield self._clock_notes.run()
         for gate in self._gates.values():
             yield gate.turnstile.run()
@@ -271,42 +197,6 @@ class App:
                     await asyncio.sleep(0.05)
         self._link.leave()
 
-    async def _prune(self) -> None:
-        while True:
-            with contextlib.suppress(StoreFullError):
-                while await self._forget_some():
-                    await asyncio.sleep(0.1)
-                while await self._overlay.sweep():
-                    await asyncio.sleep(0.1)
-            await asyncio.sleep(PRUNE_EVERY_S)
-
-    async def _forget_some(self) -> int:
-        return await retention.prune(self._database, self._clock.wall_ms(), room=self._space.room)
-
-    async def _watch_space(self) -> None:
-        """Look at the room on the disk; the diary gives way at once when it gets short."""
-        before = self._space.room
-        while True:
-            room = self._space.look()
-            if room is not before:
-                log.warning("room on the disk", extra={"room": room.name, "problem": self._space.problem})
-            if room > before:
-                with contextlib.suppress(StoreFullError):
-                    while await self._forget_some():
-                        await asyncio.sleep(0)
-            before = room
-            await asyncio.sleep(LOOK_FOR_ROOM_EVERY_S)
-
-    async def _keep_time(self) -> None:
-        """Let every signed word prove the time, and keep what is proved over a restart."""
-        while True:
-            self._take_proof()
-            least_ms = self._clock.least_ms()
-            if least_ms:
-                with contextlib.suppress(StoreFullError):
-                    await self._proved_time.keep(least_ms)
-            await asyncio.sleep(KEEP_TIME_EVERY_S)
-
     async def _note_clock(self, at_ms: int, note: ClockNoted) -> bool:
         with contextlib.suppress(StoreFullError):
             await self._store.note_clock(note, at_ms)
@@ -315,16 +205,12 @@ class App:
         return False
 
     def _take_back_time(self, at_ms: int) -> None:
-        """Go by the right time from here on; what the list and later words prove is proved again."""
-        log.warning("what was proved about the time was taken back", extra={"at_ms": at_ms})
         self._overlay.lower_as_of(at_ms // 1000)
-        self._clock.take_back(at_ms)
-        self._take_proof()
+        self._timekeeper.take_back(at_ms)
 
-    def _take_proof(self) -> None:
+    def _signed_s(self) -> int:
         info = self._list_info()
-        if info is not None:
-            self._clock.prove(info.tickets_as_of_s * 1000)
+        return info.tickets_as_of_s if info else 0
 
     async def _health(self) -> Health:
         view = self._view
@@ -428,20 +314,6 @@ class App:
         if self._site_link is not None:
             self._site_link.wake()
 
-    def _make_gate(self, table: LaneTable, rules: Rules) -> Gate:
-        turnstile = _turnstile(table)
-        lane = Lane(
-            table.id,
-            replace(rules, lane=table.traits, lets_follow=not isinstance(turnstile, AttendantTurnstile)),
-            self._store,
-            turnstile,
-            turnstile,
-            self._clock,
-            release_timeout_ms=table.turnstile.release_timeout_ms,
-            on_recorded=self._wake,
-        )
-        return Gate(lane, turnstile, _camera_source(table.id, table.camera) if table.camera else None)
-
     def _make_heartbeat(self) -> Heartbeat:
         limits_ms = {
             table.id: table.camera.open_timeout_ms + table.camera.read_timeout_ms + DECODE_GRACE_MS
@@ -518,16 +390,6 @@ async def known_facts(
         await database.close()
 
 
-def _turnstile(table: LaneTable) -> TcpTurnstile | AttendantTurnstile | SimulatedTurnstile:
-    match table.turnstile.driver:
-        case Driver.TCP:
-            return TcpTurnstile(table.turnstile.host, table.turnstile.port, _random)
-        case Driver.ATTENDANT:
-            return AttendantTurnstile()
-        case Driver.SIMULATED:
-            return SimulatedTurnstile()
-
-
 def _doors(settings: Settings, folder: Path) -> Doors:
     """Return where the web service listens, and to whom."""
     table = settings.web
@@ -540,15 +402,3 @@ def _doors(settings: Settings, folder: Path) -> Doors:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(folder / table.tls_cert_file, folder / table.tls_key_file)
     return Doors(table.host, table.port, read_secret(folder, table.token_file), Roster(members), tls)
-
-
-def _camera_source(lane_id: str, table: CameraTable) -> CameraSource:
-    settings = msgspec.convert(table, CameraSettings, from_attributes=True)
-    return CameraSource(
-        f"camera {lane_id}",
-        Camera(settings),
-        CascadeDecoder(),
-        Presentation(same=same_showing),
-        region=settings.region,
-        share_pct=table.decode_share_pct,
-    )

@@ -89,6 +89,18 @@ LAYERS = (
         ours=(*PURE, "gate_agent", "offline_cache.database"),
         libraries=("prometheus_client",),
     ),
+    Layer(
+        "gate_agent.gates",
+        ours=(*PURE, "config", "gate_agent", "scanner"),
+        libraries=("msgspec",),
+        never=("gate_agent.app",),
+    ),
+    Layer(
+        "gate_agent.upkeep",
+        ours=(*PURE, "gate_agent", "offline_cache"),
+        libraries=(),
+        never=("gate_agent.app", "gate_agent.turnstiles"),
+    ),
     Layer("gate_agent.app", ours=BOX, libraries=("aiohttp", "cryptography", "msgspec")),
     Layer("gate_agent.__main__", ours=BOX, libraries=("msgspec",)),
     Layer(

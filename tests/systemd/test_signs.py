@@ -9,7 +9,8 @@ from pathlib import Path
 
 from config.policy_file import load_policy
 from config.settings import load_settings
-from gate_agent.app import App, Gate
+from gate_agent.app import App
+from gate_agent.gates import Gate
 from offline_cache.database import Database
 from tests.systemd.box import write_settings
 
