@@ -58,7 +58,7 @@ mutation: setup-test
 frames: setup-test
 	@$(PYTHON) -m tests.scanner.campaign --frames $(or $(FRAMES),3000)
 
-## faults      kill, stop and cut off agent, broker and centre while visitors come: AGENT_KILLS=5 BROKER_KILLS=5 CENTRE_KILLS=5 OTHERS=2
+## faults      kill, stop, cut off and fill up agent, broker and centre while visitors come: AGENT_KILLS=5 BROKER_KILLS=5 CENTRE_KILLS=5 OTHERS=2
 faults: setup-test
 	@$(PYTHON) -m tests.faults.campaign --agent-kills $(or $(AGENT_KILLS),5) \
 		--broker-kills $(or $(BROKER_KILLS),5) --centre-kills $(or $(CENTRE_KILLS),5) --others $(or $(OTHERS),2)

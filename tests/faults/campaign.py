@@ -1,9 +1,10 @@
-"""Faults without mercy: agent, broker and centre die with -9 or stand still, cables fail, while visitors come.
+"""Faults without mercy: agent, broker and centre die with -9 or stand still, cables fail, the box's disk fills up.
 
 `make faults AGENT_KILLS=1000 BROKER_KILLS=200 CENTRE_KILLS=100 OTHERS=30` plays it whole. The last line is one JSON
 object; the status is 1 when the barrier opened for anybody whom the centre does not know (lost), twice for one ticket
 (doubled), or without a record on the box (unrecorded). What the barrier did is kept by a witness that knows nothing of
-ours; its raw log and both memories stay in var/faults, so that anybody can look again.
+ours; its raw log and both memories stay in var/faults, so that anybody can look again. Disks fill up where the user
+may mount a small one.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from simulator.proxy import Proxy
 from tests.central.programs import Centre, Mosquitto
 from tests.contracts.site import PRODUCT, TOKEN, BoxProgram, new_box, write_centre_settings
 from tests.faults import barrier
+from tests.support.small_disk import fill, mount, unmount
 
 TICKETS_PER_SALE = 10_000
 KILLS_PER_SALE = 300
@@ -47,6 +49,9 @@ PAUSE = "stop "
 PAUSE_S = (0.5, 4.0)
 CABLE_FAULTS = ("late", "half open", "torn", "reset")
 CABLE_S = (0.3, 5.0)
+FULL_DISK = "full disk"
+FULL_S = (1.0, 4.0)
+DISK_MIB = 400
 
 
 @dataclass(slots=True)
@@ -61,6 +66,7 @@ class Street:
     box: BoxProgram
     witness: subprocess.Popen[bytes]
     log: Path
+    has_small_disk: bool
     codes: list[str] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     turned_away: list[str] = field(default_factory=list)
@@ -103,9 +109,12 @@ def build(folder: Path, broker: Mosquitto, cable: Proxy) -> Street:
     controller, log = free_port(), folder / "witness.jsonl"
     witness = subprocess.Popen([sys.executable, "-I", barrier.__file__, str(controller), str(log)])
     (folder / "box").mkdir()
+    problem = mount(folder / "box" / "state", DISK_MIB)
+    if problem:
+        print(f"faults: no disk fills up: {problem}", file=sys.stderr, flush=True)
     lane = f'[[lanes]]\nid = "1"\n[lanes.turnstile]\ndriver = "tcp"\nport = {controller}\nrelease_timeout_ms = 1000\n'
     box = new_box(folder / "box", keys, cable.port, centre.url, "B1", lanes=lane)
-    return Street(folder, broker, cable, centre, box, witness, log)
+    return Street(folder, broker, cable, centre, box, witness, log, has_small_disk=not problem)
 
 
 async def sell(street: Street, sales: int) -> None:
@@ -175,7 +184,12 @@ async def show(street: Street, code: str) -> str:
 async def faults(street: Street, wanted: Counter[str], rng: random.Random) -> Counter[str]:
     """Have one fault after the other, whichever's turn chance makes it; what is killed is started again at once."""
     done: Counter[str] = Counter()
-    victims = [name for name, count in sorted(wanted.items()) for _ in range(count)]
+    victims = [
+        name
+        for name, count in sorted(wanted.items())
+        for _ in range(count)
+        if name != FULL_DISK or street.has_small_disk
+    ]
     rng.shuffle(victims)
     for number, victim in enumerate(victims, 1):
         await asyncio.sleep(rng.uniform(*BETWEEN_S))
@@ -183,6 +197,8 @@ async def faults(street: Street, wanted: Counter[str], rng: random.Random) -> Co
             await disturb(street.cable, victim, rng)
         elif victim.startswith(PAUSE):
             await pause(street, victim.removeprefix(PAUSE), rng)
+        elif victim == FULL_DISK:
+            await fill_up(street.box.folder / "state", rng)
         else:
             await asyncio.to_thread(_kill, street, victim)
         done[victim] += 1
@@ -203,6 +219,16 @@ async def pause(street: Street, name: str, rng: random.Random) -> None:
     process.send_signal(signal.SIGSTOP)
     await asyncio.sleep(rng.uniform(*PAUSE_S))
     process.send_signal(signal.SIGCONT)
+
+
+async def fill_up(disk: Path, rng: random.Random) -> None:
+    """Leave no room on the box's disk for a while, and none again when the box has given up its reserve."""
+    end_s = time.monotonic() + rng.uniform(*FULL_S)
+    ballast = disk / "ballast"
+    while time.monotonic() < end_s:
+        ballast = await asyncio.to_thread(fill, disk)
+        await asyncio.sleep(0.2)
+    ballast.unlink()
 
 
 async def disturb(cable: Proxy, fault: str, rng: random.Random) -> None:
@@ -322,6 +348,10 @@ def _clear(street: Street) -> None:
     street.broker.kill()
     street.witness.kill()
     street.witness.wait()
+    if street.has_small_disk:
+        state = street.folder / "box" / "state"
+        shutil.copytree(state, state.with_name("memory"), ignore=shutil.ignore_patterns("reserve*"))
+        unmount(state)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -329,14 +359,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("agent", "broker", "centre"):
         parser.add_argument(f"--{name}-kills", type=int, default=5)
-    parser.add_argument("--others", type=int, default=2, help="of each: programs stopped, cables spoilt")
+    parser.add_argument(
+        "--others", type=int, default=2, help="of each: programs stopped, cables spoilt, disks full"
+    )
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     options = parser.parse_args(arguments)
     folder = PROJECT / "var" / "faults"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     wanted = Counter(agent=options.agent_kills, broker=options.broker_kills, centre=options.centre_kills)
-    for name in (*CABLE_FAULTS, *(f"{PAUSE}{name}" for name in ("agent", "broker", "centre"))):
+    for name in (FULL_DISK, *CABLE_FAULTS, *(f"{PAUSE}{name}" for name in ("agent", "broker", "centre"))):
         wanted[name] = options.others
     report = asyncio.run(campaign(folder, wanted, options.seed))
     print(json.dumps(report))

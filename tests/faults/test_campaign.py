@@ -15,12 +15,12 @@ from tests.support.secured import WITNESS, let_go, secure
 
 pytestmark = pytest.mark.e2e
 WANTED = Counter(agent=4, broker=2, centre=2) | Counter(
-    {"stop agent": 1, "torn": 1, "half open": 1, "late": 1}
+    {"stop agent": 1, "torn": 1, "half open": 1, "late": 1, "full disk": 1}
 )
 
 
 async def test_kills_lose_double_and_hide_nobody(tmp_path: Path) -> None:
-    """Programs die or stand still, cables fail; whoever was let in is known to the box and to the centre, once."""
+    """Programs die or stand still, cables fail, a disk fills up; box and centre know whoever was let in, once."""
     report = await campaign(tmp_path, WANTED, seed=11)
     assert report["agreed"], report
     assert (report["lost"], report["doubled"], report["unrecorded"], report["turned_away"]) == (0, 0, 0, 0)

@@ -16,17 +16,27 @@ from offline_cache.space import free_bytes
 @contextmanager
 def mounted(folder: Path, size_mib: int) -> Iterator[Path]:
     """Mount one of so many MiB in a new folder; the test is skipped where that is not allowed."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(folder)]
-    if os.geteuid() != 0:
-        pytest.skip("a small disk can only be mounted by root")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    if problem := mount(folder, size_mib):
+        pytest.skip(problem)
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        unmount(folder)
+
+
+def mount(folder: Path, size_mib: int) -> str:
+    """Mount one of so many MiB in a new folder; return why that cannot be done, or nothing."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(folder)]
+    if os.geteuid() != 0:
+        return "a small disk can only be mounted by root"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"no small disk can be mounted here: {done.stderr.strip()}" if done.returncode else ""
+
+
+def unmount(folder: Path) -> None:
+    """Let go of it, and of all that is on it."""
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(folder: Path, leave_bytes: int = 0) -> Path:
