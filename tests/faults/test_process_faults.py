@@ -113,6 +113,23 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
+async def test_an_agent_that_finds_no_room_says_so_and_ends(tmp_path: Path, small_disk: Path) -> None:
+    """It cannot even record that it began; the service manager starts it until there is room."""
+    box = Box(tmp_path, state_dir=str(small_disk / "state"))
+    async with running(box):
+        fill(small_disk)
+        await until(lambda: not (small_disk / "state" / RESERVE_NAME).exists(), "the reserve to be given up")
+        fill(small_disk)
+        await box.stop(signal.SIGKILL)
+        filler = fill(small_disk)
+        await box.launch()
+        assert await box.ends() == 3
+        assert "the disk is full" in str(box.log()[-1])
+        filler.unlink()
+        await box.start()
+        assert (await box.scan(ticket_code(1)))[1]["verdict"] == "ADMIT"
+
+
 async def test_full_disk_never_opens(tmp_path: Path, small_disk: Path, house: Gatehouse) -> None:
     """On the reserve visitors go in; with that gone the display says so, and the barrier stays shut meanwhile."""
     box = Box(tmp_path, controller_port=house.port, state_dir=str(small_disk / "state"))
