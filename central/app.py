@@ -21,13 +21,14 @@ from central.capacity import Allotting
 from central.catalogue import put_in
 from central.clock import wall_clock_ms
 from central.intake import Folding, Intake
-from central.introducing import Introducer
+from central.introducing import introductions
 from central.payments.collecting import Collecting
 from central.payments.mock import MockProvider
 from central.publishing import Publish, Publisher
+from central.retained import Retained
 from central.settings import HttpTable, Loaded, Profile, Provider
 from central.store import Store, open_store
-from central.time_repairs import Repairing
+from central.time_repairs import signed_repairs
 from central.web.centre import Centre
 from central.web.server import make_app
 from sync.mqtt import MqttLink
@@ -53,8 +54,8 @@ class _Voices:
     lists: Publisher
     changes: Announcer
     capacity: Allotting
-    boxes: Introducer
-    time: Repairing
+    boxes: Retained
+    time: Retained
 
     def link_is_up(self) -> None:
         """Say again what nobody may have heard."""
@@ -91,8 +92,8 @@ def _voices(loaded: Loaded, store: Store, publish: Publish) -> _Voices:
         Publisher(store, loaded.lists, key, loaded.policy, loaded.settings.list_pace, wall_clock_ms, publish),
         Announcer(store, key, wall_clock_ms, publish),
         Allotting(store, key, loaded.policy, wall_clock_ms, publish),
-        Introducer(store, key, wall_clock_ms, publish),
-        Repairing(store, key, publish),
+        Retained(store, publish, lambda connection: introductions(connection, key, wall_clock_ms())),
+        Retained(store, publish, partial(signed_repairs, key=key)),
     )
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 from sqlalchemy import Connection, func, select
 
 from admission.keys import SigningKey
-from central.publishing import Publish
 from central.rights import keep_text, kept_text, next_revisions
 from central.schema import boxes, lists
-from central.store import Store
 from sync.protocol import TimeRepair, encode_time_repair, time_topic
 
 _FACT = "time_repair"
@@ -23,28 +19,6 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     at_ms: int
     list_versions: dict[str, int]
-
-
-class Repairing:
-    """Keeps a retained word for every site that says which times hold no more."""
-
-    def __init__(self, store: Store, key: SigningKey, publish: Publish) -> None:
-        self._store = store
-        self._key = key
-        self._publish = publish
-        self._woken = asyncio.Event()
-
-    def wake(self) -> None:
-        """Note that there is a repair to tell, a site that may not have heard of it, or a link again."""
-        self._woken.set()
-
-    async def run(self) -> None:
-        """Tell, until cancelled; what the link does not take is told when it is up again."""
-        while True:
-            await self._woken.wait()
-            self._woken.clear()
-            for word in await self._store.read(time_repairs):
-                self._publish(time_topic(word.site_id), encode_time_repair(word, self._key), retain=True)
 
 
 def repair_time(connection: Connection, now_ms: int) -> Repair:
@@ -76,3 +50,9 @@ def time_repairs(connection: Connection) -> list[TimeRepair]:
         )
         for site_id in sites
     ]
+
+
+def signed_repairs(connection: Connection, key: SigningKey) -> list[tuple[str, bytes]]:
+    """Return the signed word for each site that has boxes, with its topic."""
+    words = time_repairs(connection)
+    return [(time_topic(word.site_id), encode_time_repair(word, key)) for word in words]
