@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from admission.keys import SigningKey
 from central.rights import keep_text, kept_text, next_revisions
-from central.schema import boxes, lists
+from central.schema import boxes
 from sync.protocol import TimeRepair, encode_time_repair, time_topic
 
 _FACT = "time_repair"
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
-    """A repair as it is kept: its number, when it was made, and the least version of each site's lists after it."""
+    """A repair as it is kept: its number, and when it was made."""
 
     number: int
     at_ms: int
-    list_versions: dict[str, int]
 
 
 def repair_time(connection: Connection, now_ms: int) -> Repair:
-    """Record that it is `now_ms`, whatever was signed before; the lists and changes to come are told apart by number.
+    """Record that it is `now_ms`, whatever was signed before.
 
-    Its number is a revision that no right has: everything that is told from now on goes beyond it.
+    Its number is a revision that no right has: what is built and told by the right clock has reached it.
     """
     (number,) = next_revisions(connection, 1)
-    newest = select(lists.c.site_id, func.max(lists.c.version).label("version")).group_by(lists.c.site_id)
-    versions = {row.site_id: row.version + 1 for row in connection.execute(newest)}
-    repair = Repair(number=number, at_ms=now_ms, list_versions=versions)
+    repair = Repair(number=number, at_ms=now_ms)
     keep_text(connection, _FACT, msgspec.json.encode(repair).decode())
     return repair
 
@@ -41,15 +38,7 @@ def time_repairs(connection: Connection) -> list[TimeRepair]:
         return []
     repair = msgspec.json.decode(text, type=Repair)
     sites = connection.scalars(select(boxes.c.site_id).distinct().order_by(boxes.c.site_id))
-    return [
-        TimeRepair(
-            site_id=site_id,
-            number=repair.number,
-            at_ms=repair.at_ms,
-            list_version=repair.list_versions.get(site_id, 0),
-        )
-        for site_id in sites
-    ]
+    return [TimeRepair(site_id=site_id, number=repair.number, at_ms=repair.at_ms) for site_id in sites]
 
 
 def signed_repairs(connection: Connection, key: SigningKey) -> list[tuple[str, bytes]]:

@@ -260,7 +260,7 @@ class App:
                     self._proved_time,
                     settings.site_id,
                     keys.get,
-                    lambda: self._shelf.version,
+                    lambda: self._shelf.revision,
                     self._take_back_time,
                 ),
             ),

@@ -323,14 +323,13 @@ class SiteBoxes(msgspec.Struct, frozen=True, kw_only=True):
 class TimeRepair(msgspec.Struct, frozen=True, kw_only=True):
     """The centre takes back what it signed by a wrong clock: it was no later than `at_ms` when this was signed.
 
-    The highest `number` counts, once. It is taken up with the list `list_version` or a newer one, and not before: those
-    are of the right time.
+    The highest `number` counts, once. It is a revision, and is taken up with the first list that has reached it: that
+    one is of the right time.
     """
 
     site_id: str
     number: StoredNumber
     at_ms: StoredNumber
-    list_version: StoredNumber
 
 
 class CapacityWord(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ class Memory(Protocol):
 class TimeRepairs:
     """Takes back what was proved by a wrong clock; what cannot be believed is kept out, and `problem` says so.
 
-    `list_version()` is that of the list in use; `on_repaired(at_ms)` is called once a repair holds.
+    `list_revision()` is what the list in use has reached; `on_repaired(at_ms)` is called once a repair holds.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class TimeRepairs:
         memory: Memory,
         site_id: str,
         find_key: KeyFinder,
-        list_version: Callable[[], int],
+        list_revision: Callable[[], int],
         on_repaired: Callable[[int], None],
     ) -> None:
         self._memory = memory
         self._site_id = site_id
         self._find_key = find_key
-        self._list_version = list_version
+        self._list_revision = list_revision
         self._on_repaired = on_repaired
         self._wanted: TimeRepair | None = None
         self._arrived = asyncio.Event()
@@ -64,7 +64,7 @@ class TimeRepairs:
         while True:
             await self._arrived.wait()
             word = self._wanted
-            if word is None or self._list_version() < word.list_version:
+            if word is None or self._list_revision() < word.number:
                 await asyncio.sleep(LOOK_EVERY_S)
                 continue
             self._arrived.clear()

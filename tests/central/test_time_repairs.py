@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from central.changes import changes_since, mark
 from central.rights import current_revision
-from central.schema import lists
 from central.time_repairs import repair_time, time_repairs
 from sync.protocol import TimeRepair
 from tests.central.conftest import Client, World
@@ -19,14 +18,6 @@ from tests.central.world import NOW_MS, Box, register
 
 __all__ = ["connection"]
 SITE_ID = Box().site_id
-WILD_S = NOW_MS // 1000 + 10 * 365 * 86_400
-
-
-def listed(version: int) -> dict[str, Any]:
-    """A list's row, built by a wild clock."""
-    digests = {"sha256": bytes(32), "policy_sha256": bytes(32)}
-    numbers = {"size_bytes": 1, "packed_bytes": 0, "revision": 0, "folded": 0, "as_of_s": WILD_S}
-    return {"site_id": SITE_ID, "version": version, **digests, **numbers}
 
 
 def test_nothing_is_told_while_nothing_was_repaired(connection: Connection) -> None:
@@ -35,14 +26,13 @@ def test_nothing_is_told_while_nothing_was_repaired(connection: Connection) -> N
     assert time_repairs(connection) == []
 
 
-def test_a_repair_waits_for_the_next_list_of_each_site(connection: Connection) -> None:
-    """The newest of those built by the wrong clock comes before it; only the last repair is told."""
-    register(connection, Box())
+def test_the_last_repair_is_told(connection: Connection) -> None:
+    """To every site that has boxes."""
+    register(connection, Box(), Box(box_id="bridges-1", site_id="bridges"))
     repair_time(connection, NOW_MS - 5)
-    connection.execute(insert(lists), [listed(WILD_S), listed(WILD_S + 1)])
-    repair = repair_time(connection, NOW_MS)
+    number = repair_time(connection, NOW_MS).number
     assert time_repairs(connection) == [
-        TimeRepair(site_id=SITE_ID, number=repair.number, at_ms=NOW_MS, list_version=WILD_S + 2)
+        TimeRepair(site_id=site_id, number=number, at_ms=NOW_MS) for site_id in ("bridges", SITE_ID)
     ]
 
 

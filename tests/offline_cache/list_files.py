@@ -51,6 +51,7 @@ def build_list(
     version: int = LIST.version,
     site_id: str = SITE,
     as_of_s: int = LIST.as_of_s,
+    revision: int = 0,
     format_: int = FORMAT,
     watermarks: Mapping[str, int] | None = None,
     products: tuple[Product, ...] = (DAY_TICKET,),
@@ -63,7 +64,7 @@ def build_list(
     path.unlink(missing_ok=True)
     sql = sqlite3.connect(path)
     sql.executescript(f"{_SCHEMA} PRAGMA user_version = {format_};")
-    meta = {"site_id": site_id, "version": version, "as_of_s": as_of_s}
+    meta = {"site_id": site_id, "version": version, "as_of_s": as_of_s, "revision": revision}
     sql.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     sql.executemany("INSERT INTO watermarks VALUES (?, ?)", (watermarks or {}).items())
     for product in products:

@@ -136,7 +136,7 @@ async def opened_box(folder: Path, port: int) -> AsyncIterator[Box]:
             ChangeFeed(Overlay(SITE, database, lambda: shelf.revision), get, SITE, find_key, lambda: 0.0),
             CapacityFeed(CapacityMemory(database, "box-1"), TOPICS, find_key, lambda: NOW_MS),
             Introductions(Neighbours(database), SITE, find_key, introduce),
-            TimeRepairs(ProvedTime(database), SITE, find_key, lambda: shelf.version, repaired.append),
+            TimeRepairs(ProvedTime(database), SITE, find_key, lambda: shelf.revision, repaired.append),
         ),
         health,
         lambda: NOW_MS,
@@ -320,9 +320,11 @@ async def test_what_there_is_no_room_to_keep_is_kept_later(
     )
     boxes = SiteBoxes(site_id=SITE, as_of_ms=7, boxes=[SiteBox(box_id="B2", key="")])
     receipt = Receipt(store_id="s", seq_no=0, hash=NO_HASH.hex(), diary_number=0)
-    repair = TimeRepair(site_id=SITE, number=1, at_ms=NOW_MS, list_version=0)
+    repair = TimeRepair(site_id=SITE, number=1, at_ms=NOW_MS)
     async with opened_box(small_disk, mosquitto.port) as box:
         await until(lambda: box.link.is_up, "the link")
+        part = box.shelf.new_part("1")
+        await box.shelf.install(part, 1, build_list(part, version=1, revision=1))
         ballast = fill(small_disk)
         with pytest.raises(StoreFullError):
             await record_until_it_is_full(box)
@@ -353,7 +355,7 @@ async def test_what_a_wrong_clock_proved_is_taken_back_with_the_next_list(
     monkeypatch.setattr(time_repairs_module, "LOOK_EVERY_S", 0.01)
 
     def word(number: int, at_ms: int, site_id: str = SITE) -> TimeRepair:
-        return TimeRepair(site_id=site_id, number=number, at_ms=at_ms, list_version=3)
+        return TimeRepair(site_id=site_id, number=number, at_ms=at_ms)
 
     with listening(mosquitto.port, TOPICS.manifest) as ear:
         ear.say(TOPICS.time, encode_time_repair(word(9, 9), STRANGER))
@@ -363,10 +365,10 @@ async def test_what_a_wrong_clock_proved_is_taken_back_with_the_next_list(
         for said in (word(3, 33), word(5, 55), word(4, 44)):
             ear.say(TOPICS.time, encode_time_repair(said, LIST_KEY))
         await until(lambda: box.link.problems == [], "the words")
-        for version in (2, 3):
+        for version, revision in ((2, 4), (3, 6)):
             assert box.repaired == []
             path = f"/l/{version}"
-            sha256 = build_list(tmp_path / "made", version=version)
+            sha256 = build_list(tmp_path / "made", version=version, revision=revision)
             box.library[path] = (tmp_path / "made").read_bytes()
             (tmp_path / "made").unlink()
             manifest = ListManifest(
