@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -156,9 +157,11 @@ async def measure(folder: Path, entries: int) -> dict[str, Any]:
         naive = await asyncio.to_thread(_naive, folder / "naive.db", port)
         await box.store.open_epoch(secrets.token_bytes(8), 0)
         await box.fill(entries)
+        say(f"{entries} entries recorded")
         began_cpu = time.process_time()
         seconds = await box.drain()
         cpu_s = time.process_time() - began_cpu
+        say(f"drained in {seconds:.1f} s")
         told = await _told(http_port)
         rows = await box.database.read(
             lambda sql: sql.execute("SELECT seq_no, entry, hash FROM ledger").fetchall()
@@ -182,6 +185,7 @@ async def measure(folder: Path, entries: int) -> dict[str, Any]:
 async def _live(box: Box, entries: int) -> dict[str, Any]:
     """Return how long decisions take idle, and while a backlog drains."""
     await box.fill(entries)
+    say(f"{entries} more entries recorded; now with decisions meanwhile")
     idle = await _decisions(box, asyncio.create_task(asyncio.sleep(IDLE_S)))
     meanwhile = await _decisions(box, asyncio.create_task(box.drain()))
     return {
@@ -307,6 +311,11 @@ def _bulk(path: Path, rows: Sequence[tuple[int, bytes, bytes]]) -> float:
     seconds = time.monotonic() - began_s
     store.close()
     return len(records) / seconds
+
+
+def say(what: str) -> None:
+    """Tell whoever waits how far it is."""
+    print(f"bench: {what}", file=sys.stderr, flush=True)
 
 
 async def _run(entries: int) -> dict[str, Any]:
