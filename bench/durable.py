@@ -29,6 +29,7 @@ from bench._times import at_share
 from config.policy_file import load_policy
 from demo.processes import run_until_done
 from demo.world import PROJECT, SITE_ID
+from gate_agent.app import spare_collector
 from offline_cache.database import Database
 from offline_cache.lists import ListFile, ListShelf
 from offline_cache.opening import FILE_NAME
@@ -90,6 +91,7 @@ async def measure(folder: Path) -> dict[str, Any]:
     """Return all parts with what they are compared with."""
     ids = [secrets.token_bytes(16) for _ in range(TICKETS)]
     statements = await _record(folder / "recorded", ids)
+    spare_collector()  # as the agent does; here it would go through the recorded statements again and again
     alone = await _alone(folder / "alone", ids)
     cpu = await _cpu(folder / "cpu", ids, statements)
     group = await _group(folder / "group", ids, statements)
