@@ -17,8 +17,10 @@ from admission.reasons import Reason
 from admission.staff import OverrideCode, Role
 from admission.tickets import Basis, Outcome, Risk
 
-Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-"""No count, price, time or version is below zero, and none is too large for a column."""
+MAX_NUMBER = (1 << 63) - 1
+"""Larger numbers than this fit no column."""
+StoredNumber = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
+"""A count, price, time or version: none is below zero, and each fits the columns of both sides."""
 HASH_BYTES = 32
 NO_HASH = bytes(HASH_BYTES)
 """The hash before a box's first entry."""
@@ -45,15 +47,15 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, tag=1):
     basis: Basis
     scope: str
     lane_id: str
-    quantity: Number
-    fare_fen: Number
+    quantity: StoredNumber
+    fare_fen: StoredNumber
     risk: Risk
-    keep_until_s: Number
-    list_version: Number
+    keep_until_s: StoredNumber
+    list_version: StoredNumber
     policy_version: str
     granted_by: str = ""
     """The policy's entry that gave the right, where one did."""
-    companions: Number = 0
+    companions: StoredNumber = 0
 
 
 class Resumed(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -90,7 +92,7 @@ class Overridden(msgspec.Struct, frozen=True, array_like=True, tag=5):
 class ShareTaken(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """From here on the box lets in by its share of the capacity with this number, and by no other."""
 
-    number: Number
+    number: StoredNumber
 
 
 class ClockNoted(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -99,9 +101,9 @@ class ClockNoted(msgspec.Struct, frozen=True, array_like=True, tag=7):
     `is_sure`: as far as the box can tell it is right. It was no earlier than `least_ms`, by the centre's signed words.
     """
 
-    monotonic_ms: Number
+    monotonic_ms: StoredNumber
     is_sure: bool
-    least_ms: Number
+    least_ms: StoredNumber
 
 
 _T = TypeVar("_T")
@@ -111,16 +113,16 @@ LedgerEvent = EpochOpened | Admitted | Resumed | Closed | Incident | Overridden 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """A ledger event with its number in the box's life and its wall time, UTC milliseconds."""
 
-    seq_no: Number
-    at_ms: Number
+    seq_no: StoredNumber
+    at_ms: StoredNumber
     event: LedgerEvent
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):
     """A diary event: a visitor was referred or denied; `key` is empty when there was no credential."""
 
-    number: Number
-    at_ms: Number
+    number: StoredNumber
+    at_ms: StoredNumber
     lane_id: str
     reason: Reason
     key: bytes

@@ -9,8 +9,7 @@ import cbor2
 import msgspec
 from sqlalchemy import Connection, Row, func, select
 
-from admission.events import EventError, decode_refusal
-from central.entries import MAX_NUMBER
+from admission.events import MAX_NUMBER, EventError, decode_refusal
 from central.ledger import aside
 from central.schema import diary, set_aside
 from central.sql import insert_new

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from admission.events import Entry, EventError, decode_entry
 
-MAX_NUMBER = (1 << 63) - 1
-"""Larger numbers than this fit no column."""
-
 
 def entry_at(data: bytes, seq_no: int) -> Entry:
     """Return the entry that `data` encodes; EventError when it is none or says it is another one than `seq_no`."""

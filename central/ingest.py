@@ -14,9 +14,9 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from admission.envelope import EnvelopeError
+from admission.events import MAX_NUMBER
 from admission.keys import read_public_key
 from central.diary import diary_number, store_refusals
-from central.entries import MAX_NUMBER
 from central.ledger import ForkError, head_of, store_entries
 from central.reconcile import FORK
 from central.schema import boxes, forks, incidents, presence, rejections, store_facts

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
-from admission.answers import NoRoomError
 from admission.envelope import EnvelopeError, KeyFinder
 from sync.protocol import BoxTopics, CapacityWord, ProtocolError, decode_capacity
-from sync.room import NO_ROOM, RETRY_S
+from sync.room import once_there_is_room
 
 
 class Memory(Protocol):
@@ -54,13 +54,5 @@ class CapacityFeed:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            if self._newest is None:
-                continue
-            try:
-                await self._memory.take(self._newest, self._wall_ms())
-            except NoRoomError:
-                self.problem = NO_ROOM
-                self._arrived.set()
-                await asyncio.sleep(RETRY_S)
-            else:
-                self.problem = "" if self.problem == NO_ROOM else self.problem
+            if (word := self._newest) is not None:
+                await once_there_is_room(self, partial(self._memory.take, word, self._wall_ms()))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
-from admission.answers import NoRoomError
 from admission.envelope import EnvelopeError, KeyFinder
 from sync.protocol import ProtocolError, SiteBoxes, decode_boxes
-from sync.room import NO_ROOM, RETRY_S
+from sync.room import once_there_is_room
 
 
 class Memory(Protocol):
@@ -57,18 +57,11 @@ class Introductions:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            payload = self._newest
+            payload, self._newest = self._newest, None
             word = self._believed(payload) if payload is not None else None
             if payload is None or word is None:
                 continue
-            try:
-                is_news = await self._memory.keep_boxes(word.as_of_ms, payload)
-            except NoRoomError:
-                self.problem = NO_ROOM
-                self._arrived.set()
-                await asyncio.sleep(RETRY_S)
-                continue
-            if is_news:
+            if await once_there_is_room(self, partial(self._memory.keep_boxes, word.as_of_ms, payload)):
                 await self._on_boxes(word)
 
     def _believed(self, payload: bytes) -> SiteBoxes | None:

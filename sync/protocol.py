@@ -18,6 +18,7 @@ import msgspec
 from admission.capacity import CapacityLimits, Headcount, Share
 from admission.changes import ListChanges
 from admission.envelope import Context, KeyFinder, seal, unseal
+from admission.events import StoredNumber
 from admission.keys import SigningKey
 
 ROOT = "sg1"
@@ -28,10 +29,6 @@ CHANGES_PER_MESSAGE = 500
 LIST_FORMAT = 1
 PACKED = ".z"
 """What the path of a packed list ends with."""
-StoredNumber = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-"""A number that fits the columns of both sides."""
-
-
 MAX_SEQ_NO = 1 << 62
 SeqNo = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ_NO)]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
-from admission.answers import NoRoomError
 from admission.envelope import EnvelopeError, KeyFinder
 from sync.protocol import ProtocolError, TimeRepair, decode_time_repair
-from sync.room import NO_ROOM, RETRY_S
+from sync.room import once_there_is_room
 
 LOOK_EVERY_S = 0.5
 
@@ -68,14 +68,5 @@ class TimeRepairs:
                 await asyncio.sleep(LOOK_EVERY_S)
                 continue
             self._arrived.clear()
-            try:
-                is_news = await self._memory.take_back(word.number, word.at_ms)
-            except NoRoomError:
-                self.problem = NO_ROOM
-                self._arrived.set()
-                await asyncio.sleep(RETRY_S)
-                continue
-            if self.problem == NO_ROOM:
-                self.problem = ""
-            if is_news:
+            if await once_there_is_room(self, partial(self._memory.take_back, word.number, word.at_ms)):
                 self._on_repaired(word.at_ms)

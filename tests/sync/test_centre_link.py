@@ -23,9 +23,8 @@ from offline_cache.neighbours import Neighbours
 from offline_cache.opening import StoreFullError
 from offline_cache.overlay import Overlay, is_withdrawn
 from offline_cache.proved_time import ProvedTime
-from sync import capacity as capacity_module
 from sync import centre_link as centre_link_module
-from sync import introductions as introductions_module
+from sync import room as room_module
 from sync import time_repairs as time_repairs_module
 from sync import uplink as uplink_module
 from sync.capacity import CapacityFeed
@@ -301,8 +300,7 @@ async def test_what_there_is_no_room_to_keep_is_kept_later(
     small_disk: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a full disk the conversation goes on and says what is wrong; with room again, nothing is missing."""
-    for module in (capacity_module, introductions_module, time_repairs_module):
-        monkeypatch.setattr(module, "RETRY_S", 0.1)
+    monkeypatch.setattr(room_module, "RETRY_S", 0.1)
     monkeypatch.setattr(uplink_module, "RESEND_S", 0.3)
     word = CapacityWord(
         site_id=SITE,
