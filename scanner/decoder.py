@@ -104,7 +104,7 @@ class QuickDecoder:
     def __init__(self, finest_px: int | None = None) -> None:
         # By how much a picture is made smaller, and from how many pixels on its shorter side.
         self._smaller = (
-            (3, 1200, ZxingDecoder(_QR)),
+            (4, 1200, ZxingDecoder(_QR)),
             (2, 400, ZxingDecoder(_QR, is_quick=True, is_inverted_too=False)),
         )
         self._whole = ZxingDecoder(_QR, is_quick=True, is_inverted_too=finest_px is not None)
@@ -171,15 +171,25 @@ def _scaled(gray: Gray, x_factor: float, y_factor: float) -> Gray:
 
 
 def _shrunk(factor: int) -> Callable[[Gray], Gray]:
-    return lambda gray: _scaled(gray, 1 / factor, 1 / factor)
+    if factor % 2:
+        return lambda gray: _scaled(gray, 1 / factor, 1 / factor)
+    # By half at a time, and half of an even number of pixels: OpenCV's area filter takes a tenth of the time for that.
+    return _halved if factor == 2 else lambda gray: _shrunk(factor // 2)(_halved(gray))
+
+
+def _halved(gray: Gray) -> Gray:
+    height, width = (max(1, length // 2) for length in gray.shape)
+    return np.asarray(
+        cv2.resize(gray[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA), np.uint8
+    )
 
 
 def _equalised_half(gray: Gray) -> Gray:
-    return _equalised(_scaled(gray, 0.5, 0.5))
+    return _equalised(_halved(gray))
 
 
 def _blurred_half(gray: Gray) -> Gray:
-    return _blurred(_scaled(gray, 0.5, 0.5))
+    return _blurred(_halved(gray))
 
 
 def _flattened(gray: Gray) -> Gray:
@@ -200,7 +210,12 @@ def _equalised(gray: Gray) -> Gray:
 
 
 def _doubled(gray: Gray) -> Gray:
-    return _equalised(_scaled(gray, 2, 2))
+    return _scaled(gray, 2, 2)
+
+
+def _equalised_doubled(gray: Gray) -> Gray:
+    # Equalised before it is enlarged: the other way round takes three times as long and reads no more.
+    return _doubled(_equalised(gray))
 
 
 _ZXING = ZxingDecoder()
@@ -218,7 +233,8 @@ STAGES: tuple[Stage, ...] = (
     Stage("zxing-half-clahe", "glare, shadow, dim screens", _equalised_half, _ZXING_QR, 1.9),
     Stage("zxing-half-blur", "gaps between printed dots, raster", _blurred_half, _ZXING_QR, 1.2),
     Stage("zxing-flat", "codes tilted away, seen too tall", _flattened, _ZXING_QR, 1.5),
-    Stage("zxing-double", "small and faint codes", _doubled, _ZXING_QR, 12.0, most_px=720),
+    Stage("zxing-double", "small codes", _doubled, _ZXING_QR, 6.0, most_px=720),
+    Stage("zxing-double-clahe", "small and faint codes", _equalised_doubled, _ZXING_QR, 10.5, most_px=720),
     Stage("zxing-half", "light codes on dark, Micro QR and rMQR", _shrunk(2), _ZXING, 1.0),
     Stage("zxing-narrow", "codes turned away, seen too wide", _narrowed, _ZXING_QR, 1.5),
     Stage("zxing", "all that zxing-cpp does by itself, Micro QR and rMQR too", _as_it_is, _ZXING, 2.5),

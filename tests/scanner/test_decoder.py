@@ -169,6 +169,15 @@ def test_every_stage_reports_places_in_the_frame_it_was_given(looking: Stage) ->
     assert np.allclose(seen.corners[0], Point(448, 248), atol=10)
 
 
+@pytest.mark.parametrize("cut_px", [1, 2, 3])
+def test_a_picture_of_any_size_is_read_where_the_code_is(cut_px: int) -> None:
+    """Sides that no halving divides move a code's corners by no more than the pixels that were left out."""
+    large = np.kron(scene((qr(b"large", 12), 300, 100)), np.ones((3, 3), np.uint8))[cut_px:, cut_px:]
+    (seen,) = look_everywhere(large)
+    assert seen.payload == b"large"
+    assert np.allclose(seen.corners[0], Point(3 * (300 + 48) - cut_px, 3 * (100 + 48) - cut_px), atol=12)
+
+
 def test_what_was_found_and_not_read_is_straightened() -> None:
     """A symbol too damaged for zxing-cpp is read where it was located; what zxing-cpp reads is not looked at again."""
     (upright,) = (looking for looking in STAGES if isinstance(looking.engine, UprightDecoder))
