@@ -7,8 +7,10 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -20,7 +22,6 @@ _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
 """A whole closure that runs on the database's own thread."""
 
-_Run = Callable[[sqlite3.Connection, list[Work[Any]]], list[Any]]
 CHECKPOINT_EVERY_GROUPS = 100
 """The log stays at some megabytes, and its pages are written to the file a hundred commits at a time."""
 
@@ -58,8 +59,8 @@ class Database:
         self.commits = CommitTally()
         self.make_room: Callable[[], bool] = lambda: False
         """Asked when the disk is full; True when it may be tried once more."""
-        self._waiting: list[_Waiting] = []
-        self._committing: asyncio.Task[None] | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._is_at_work = False
         self._groups_in_log = 0
         self._checkpointing: asyncio.Task[None] | None = None
 
@@ -83,12 +84,15 @@ class Database:
         """Run `work` in a transaction and return its result once that is committed, and on the disk if `durable`.
 
         An exception from `work` undoes what it did and nobody else's; a failed commit fails every closure in the group.
+        `work` may be run more than once before its commit, so all that it changes is in the database.
         Whoever is cancelled while waiting does not learn the result; the work is done all the same.
         """
-        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
         self._waiting.append(_Waiting(work, future, durable))
-        if self._committing is None:
-            self._committing = asyncio.create_task(self._commit_groups())
+        if not self._is_at_work:
+            self._is_at_work = True
+            loop.call_soon(self._set_to_work, loop)  # whoever else is about to ask comes along
         return await future
 
     async def read(self, work: Work[_T]) -> _T:
@@ -101,8 +105,8 @@ class Database:
 
     async def close(self) -> None:
         """Finish what was begun and let go of the folder."""
-        while self._committing is not None:
-            await asyncio.wait((self._committing,))
+        while self._is_at_work:
+            await self._connection.run(_nothing)
         if self._checkpointing is not None:
             await asyncio.wait((self._checkpointing,))
         if self._beside is not None:
@@ -111,17 +115,47 @@ class Database:
         if self._lock_fd is not None:
             os.close(self._lock_fd)
 
-    async def _commit_groups(self) -> None:
-        """Commit what waits: first what someone in front of a gate may wait for, then what can be fetched again."""
+    def _set_to_work(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            while self._waiting:
-                waiting, self._waiting = self._waiting, []
-                for durable in (True, False):
-                    if group := [one for one in waiting if one.durable is durable]:
-                        await self._commit(group, _run_group if durable else _run_lazily)
-                        self._note_group()
-        finally:
-            self._committing = None
+            self._connection.start(lambda sql: self._commit_what_waits(sql, loop))
+        except ValueError as closed:
+            self._is_at_work = False
+            group = list(self._waiting)
+            self._waiting.clear()
+            _tell(group, [_Failed(closed)] * len(group))
+
+    def _commit_what_waits(self, sql: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
+        """On the writer thread: first what someone in front of a gate may wait for, then what can be fetched again.
+
+        Each group goes back to the event loop by one call that settles everyone in it.
+        """
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        durable, lazy = ([one for one in waiting if one.durable is kind] for kind in (True, False))
+        done = _committed(sql, durable or lazy)
+        if durable and lazy:
+            if done.is_full:
+                self._waiting.extendleft(reversed(lazy))
+            else:
+                loop.call_soon_threadsafe(self._settle, done)
+                done = _committed(sql, lazy)
+        loop.call_soon_threadsafe(self._settle_and_go_on, done, loop)
+
+    def _settle_and_go_on(self, done: _Done, loop: asyncio.AbstractEventLoop) -> None:
+        self._settle(done)
+        self._is_at_work = bool(self._waiting)
+        if self._waiting:
+            self._set_to_work(loop)
+
+    def _settle(self, done: _Done) -> None:
+        """Tell everyone in a group what became of it; on a full disk let it be tried again, if room can be made."""
+        if done.is_full and self.make_room():
+            self._waiting.extendleft(reversed(done.group))
+            return
+        self.commits.groups += 1
+        self.commits.closures += len(done.group)
+        self.commits.seconds += done.seconds
+        self._note_group()
+        _tell(done.group, done.results)
 
     def _note_group(self) -> None:
         self._groups_in_log += 1
@@ -143,38 +177,6 @@ class Database:
             self._groups_in_log = 0
             self._checkpointing = None
 
-    async def _commit(self, group: list[_Waiting], run: _Run) -> None:
-        works = [waiting.work for waiting in group]
-        began_s = time.monotonic()
-        try:
-            results = await self._run_with_room(run, works)
-        except Exception as error:  # noqa: BLE001 - handed to everyone who waits for this commit
-            results = [_Failed(error)] * len(group)
-        self.commits.groups += 1
-        self.commits.closures += len(group)
-        self.commits.seconds += time.monotonic() - began_s
-        for waiting, result in zip(group, results, strict=True):
-            if waiting.future.done():
-                continue
-            if isinstance(result, _Failed):
-                waiting.future.set_exception(result.error)
-            else:
-                waiting.future.set_result(result)
-
-    async def _run_with_room(self, run: _Run, works: list[Work[Any]]) -> list[Any]:
-        """Run a group; on a full disk once more, if room can be made: what was begun is undone, and nothing is lost."""
-        try:
-            return await self._connection.run(lambda sql: run(sql, works))
-        except sqlite3.OperationalError as error:
-            if not _is_full(error):
-                raise
-        if not self.make_room():
-            raise StoreFullError("the disk is full")
-        try:
-            return await self._connection.run(lambda sql: run(sql, works))
-        except sqlite3.OperationalError as error:
-            raise StoreFullError("the disk is full") if _is_full(error) else error from error
-
 
 def _is_full(error: sqlite3.OperationalError) -> bool:
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
@@ -186,6 +188,12 @@ class _Connection(aiosqlite.Connection):
     async def run(self, work: Work[_T]) -> _T:
         result: _T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return result
+
+    def start(self, work: Work[None]) -> None:
+        """Let the thread run `work`, for which nobody waits; ValueError when the connection is closed."""
+        if not self._running:
+            raise ValueError("the database is closed")
+        self._tx.put_nowait((None, partial(work, self._conn)))
 
     async def wait_for_thread(self) -> None:
         """Return when the thread has ended, as it does after a failed opening: it answers to a loop that runs."""
@@ -209,22 +217,57 @@ class _Waiting:
     durable: bool
 
 
+@dataclass(frozen=True, slots=True)
 class _Failed:
-    def __init__(self, error: Exception) -> None:
-        self.error = error
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of a group: a result or a failure for each, and whether the disk had no room for it."""
+
+    group: list[_Waiting]
+    results: list[Any]
+    seconds: float
+    is_full: bool
+
+
+def _tell(group: list[_Waiting], results: list[Any]) -> None:
+    for waiting, result in zip(group, results, strict=True):
+        if waiting.future.done():
+            continue
+        if isinstance(result, _Failed):
+            waiting.future.set_exception(result.error)
+        else:
+            waiting.future.set_result(result)
+
+
+def _committed(sql: sqlite3.Connection, group: list[_Waiting]) -> _Done:
+    """Run and commit a group that is durable or not as a whole; a failed commit fails everyone in it."""
+    run = _run_group if group[0].durable else _run_lazily
+    began_s = time.monotonic()
+    is_full = False
+    try:
+        results = run(sql, [waiting.work for waiting in group])
+    except BaseException as error:  # noqa: BLE001 - handed to everyone who waits for this commit
+        is_full = isinstance(error, sqlite3.OperationalError) and _is_full(error)
+        results = [_Failed(StoreFullError("the disk is full") if is_full else error)] * len(group)
+    return _Done(group, results, time.monotonic() - began_s, is_full)
 
 
 def _run_group(sql: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
-    """Run each closure in its own savepoint, all in one transaction; return their results or what they raised."""
-    sql.execute("BEGIN IMMEDIATE")
+    """Run all closures in one transaction; return their results or what they raised.
+
+    Hardly any ever raises, so they run as they are, and only when one did again, each in its own savepoint.
+    """
     try:
-        results = [_run_one(sql, work) for work in works]
-        sql.execute("COMMIT")
-    except BaseException:
-        if sql.in_transaction:
-            sql.execute("ROLLBACK")
-        raise
-    return results
+        return _run_in_transaction(sql, works, _run_as_it_is)
+    except sqlite3.OperationalError as error:
+        if _is_full(error):
+            raise
+    except Exception:  # noqa: BLE001, S110 - raised again to whoever it belongs to
+        pass
+    return _run_in_transaction(sql, works, _run_in_savepoint)
 
 
 def _run_lazily(sql: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
@@ -236,7 +279,25 @@ def _run_lazily(sql: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
         sql.execute("PRAGMA synchronous = FULL")
 
 
-def _run_one(sql: sqlite3.Connection, work: Work[Any]) -> Any:
+def _run_in_transaction(
+    sql: sqlite3.Connection, works: list[Work[Any]], run: Callable[[sqlite3.Connection, Work[Any]], Any]
+) -> list[Any]:
+    sql.execute("BEGIN IMMEDIATE")
+    try:
+        results = [run(sql, work) for work in works]
+        sql.execute("COMMIT")
+    except BaseException:
+        if sql.in_transaction:
+            sql.execute("ROLLBACK")
+        raise
+    return results
+
+
+def _run_as_it_is(sql: sqlite3.Connection, work: Work[Any]) -> Any:
+    return work(sql)
+
+
+def _run_in_savepoint(sql: sqlite3.Connection, work: Work[Any]) -> Any:
     sql.execute("SAVEPOINT one")
     try:
         result = work(sql)
@@ -255,6 +316,10 @@ def _run_on_snapshot(sql: sqlite3.Connection, work: Work[_T]) -> _T:
         return work(sql)
     finally:
         sql.execute("ROLLBACK")
+
+
+def _nothing(_sql: sqlite3.Connection) -> None:
+    """Run behind what was begun before it."""
 
 
 def _move_log(sql: sqlite3.Connection) -> int:

@@ -71,10 +71,10 @@ class Space:
         return self.room
 
     def make_room(self) -> bool:
-        """Give up the reserve, because something could not be written; False when it is gone already."""
+        """Give up the reserve, because something could not be written; False when there is none to give."""
         try:
             self._reserve.unlink()
-        except FileNotFoundError:
+        except OSError:
             return False
         self.room = max(self.room, Room.RESERVE)
         return True

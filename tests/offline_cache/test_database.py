@@ -57,6 +57,29 @@ def fail(name: str) -> Work[str]:
     return work
 
 
+class Busy:
+    """Keeps the writer's thread busy until it may go on."""
+
+    def __init__(self) -> None:
+        self._has_begun = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def then(self, work: Work[str]) -> Work[str]:
+        """A closure that takes as long as it is told to, after it did `work`."""
+
+        def slow(sql: sqlite3.Connection) -> str:
+            result = work(sql)
+            self._has_begun.set()
+            self.may_go_on.wait(10)
+            return result
+
+        return slow
+
+    async def begun(self) -> None:
+        """Return when the thread is at it."""
+        assert await asyncio.to_thread(self._has_begun.wait, 10)
+
+
 async def names(database: Database) -> list[str]:
     """Every row that is kept."""
     query = "SELECT name FROM state ORDER BY name"
@@ -99,18 +122,13 @@ async def test_closures_that_wait_together_share_a_commit(database: Database) ->
 
 async def test_closures_that_come_while_one_commits_wait_for_the_next_commit(database: Database) -> None:
     """The writer thread is busy with one; the others gather behind it and share."""
-    may_go_on = threading.Event()
+    busy = Busy()
     statements = await trace(database)
-
-    def slow(sql: sqlite3.Connection) -> str:
-        may_go_on.wait(10)
-        return keep("slow")(sql)
-
-    first = asyncio.create_task(database.write(slow))
-    await asyncio.sleep(0)
+    first = asyncio.create_task(database.write(busy.then(keep("slow"))))
+    await busy.begun()
     others = [asyncio.create_task(database.write(keep(name))) for name in "abc"]
     await asyncio.sleep(0)
-    may_go_on.set()
+    busy.may_go_on.set()
     await asyncio.gather(first, *others)
     assert statements.count("COMMIT") == 2
 
@@ -168,6 +186,49 @@ async def test_the_work_of_someone_who_gave_up_is_done_all_the_same(database: Da
     assert await names(database) == ["a", "b"]
 
 
+async def test_a_closed_database_takes_nothing_more(tmp_path: Path) -> None:
+    """Whoever asks too late is told, and does not wait for ever."""
+    database = await Database.open(tmp_path)
+    await database.close()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="closed"):
+            await asyncio.wait_for(database.write(keep("late")), 10)
+
+
+async def test_on_a_full_disk_all_are_tried_again_in_their_order(database: Database) -> None:
+    """Room is made once for a whole group, and what came behind it waits for its turn."""
+    await database.write(keep("before"))
+    pages = await pragma(database, "page_count")
+    await pragma(database, f"max_page_count = {pages}")
+    room = [f"PRAGMA max_page_count = {pages + 2000}"]
+    order: list[str] = []
+
+    def make_room() -> bool:
+        if not room:
+            return False
+        more = room.pop()
+
+        def widen(sql: sqlite3.Connection) -> None:
+            sql.execute(more)
+
+        database._connection.start(widen)
+        return True
+
+    def big(name: str) -> Work[str]:
+        def work(sql: sqlite3.Connection) -> str:
+            sql.execute("INSERT INTO state VALUES (?, zeroblob(100000))", (name,))
+            order.append(name)
+            return name
+
+        return work
+
+    database.make_room = make_room
+    wanted = [("visitor 1", True), ("list 1", False), ("visitor 2", True)]
+    given = await asyncio.gather(*(database.write(big(name), durable=durable) for name, durable in wanted))
+    assert given == [name for name, _ in wanted]
+    assert order == ["visitor 1", "visitor 2", "list 1"]
+
+
 async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:
     """And frees the folder for the next."""
     database = await Database.open(tmp_path)
@@ -188,7 +249,7 @@ async def test_every_commit_reaches_the_disk(database: Database) -> None:
 
 async def test_what_someone_waits_for_goes_ahead_of_what_can_be_fetched_again(database: Database) -> None:
     """Both came while one committed; the durable ones are committed first, each kind in its order."""
-    may_go_on = threading.Event()
+    busy = Busy()
     order: list[str] = []
 
     def note(name: str) -> Work[str]:
@@ -198,18 +259,14 @@ async def test_what_someone_waits_for_goes_ahead_of_what_can_be_fetched_again(da
 
         return work
 
-    def slow(_sql: sqlite3.Connection) -> str:
-        may_go_on.wait(10)
-        return ""
-
-    tasks = [asyncio.create_task(database.write(slow))]
-    await asyncio.sleep(0)
+    tasks = [asyncio.create_task(database.write(busy.then(keep("slow"))))]
+    await busy.begun()
     tasks += [
         asyncio.create_task(database.write(note(name), durable=name.startswith("visitor")))
         for name in ("list 1", "visitor 1", "list 2", "visitor 2")
     ]
     await asyncio.sleep(0)
-    may_go_on.set()
+    busy.may_go_on.set()
     await asyncio.gather(*tasks)
     assert order == ["visitor 1", "visitor 2", "list 1", "list 2"]
 
@@ -220,18 +277,13 @@ async def test_what_someone_waits_for_goes_ahead_of_what_can_be_fetched_again(da
 async def test_reading_beside_waits_for_no_writer(database: Database) -> None:
     """It answers with what is committed while the writer's thread is busy."""
     await database.write(keep("before"))
-    may_go_on = threading.Event()
-
-    def slow(sql: sqlite3.Connection) -> None:
-        keep("under way")(sql)
-        may_go_on.wait(10)
-
-    writing = asyncio.create_task(database.write(slow))
-    await asyncio.sleep(0)
+    busy = Busy()
+    writing = asyncio.create_task(database.write(busy.then(keep("under way"))))
+    await busy.begun()
     query = "SELECT name FROM state"
     seen = await database.read_beside(lambda sql: sql.execute(query).fetchall())
     assert not writing.done()
-    may_go_on.set()
+    busy.may_go_on.set()
     await writing
     assert seen == [("before",)]
 
