@@ -90,9 +90,18 @@ class Overridden(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class ShareTaken(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """From here on the box lets in by its share of the capacity with this number, and by no other."""
+    """From here on the box lets in by its share of the capacity with this number, and by no other.
+
+    It says what it was given, for a centre that does not know it any more; `day_start_ms` is 0 where it did not.
+    """
 
     number: StoredNumber
+    inside: StoredNumber = 0
+    today: StoredNumber = 0
+    after_seq_no: StoredNumber = 0
+    day_start_ms: StoredNumber = 0
+    next_inside: StoredNumber = 0
+    next_today: StoredNumber = 0
 
 
 class ClockNoted(msgspec.Struct, frozen=True, array_like=True, tag=7):

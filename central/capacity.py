@@ -39,6 +39,7 @@ LOOK_EVERY_S = 2.0
 WEIGHED_MS = 3_600_000
 """A box's share is by what went through its lanes within the last hour."""
 UNLIMITED = CapacityLimits()
+NO_SHARE = Share(0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,10 @@ def _count_site(
         )
         has = holdings[box_id].set_aside
         is_other = (has.inside, has.today) != (share.inside, share.today)
-        if (is_uneven and is_other) or not _holds_tomorrow(newest[box_id], share):
+        is_told = (
+            newest[box_id].number >= holdings[box_id].current.number
+        )  # not by a centre that was restored
+        if (is_uneven and is_other) or not is_told or not _holds_tomorrow(newest[box_id], share):
             due[box_id] = share
     told = {box_id: share for box_id, share in newest.items() if share.number}
     return SiteCapacity(site_id, limits, count, told, due)
@@ -255,8 +259,7 @@ def _holds_tomorrow(newest: Share, share: Share) -> bool:
 
 def _holding(connection: Connection, box_id: str, newest: Share, day_start_ms: int) -> Holding:
     """Return what the box may still let in, by the share that it took and one that it may have taken since."""
-    taken = connection.scalar(select(func.max(taken_shares.c.number)).where(taken_shares.c.box_id == box_id))
-    current = replace(_share(connection, box_id, taken or 0), number=taken or 0).on(day_start_ms)
+    current = _taken_share(connection, box_id).on(day_start_ms)
     moved = _moved_since(connection, box_id, current)
     if newest.number <= current.number:
         return Holding(current, moved)
@@ -286,6 +289,20 @@ def _movement(connection: Connection, *conditions: Any) -> Movement:
     return Movement(int(row[0]), int(row[1]))
 
 
+def _taken_share(connection: Connection, box_id: str) -> Share:
+    """Return the box's share as it says it took it: a centre that was restored does not know what it gave since."""
+    columns = [taken_shares.c[name] for name in Share.__slots__]
+    query = select(*columns).where(taken_shares.c.box_id == box_id).order_by(taken_shares.c.number.desc())
+    row = connection.execute(query.limit(1)).first()
+    if row is None:
+        return NO_SHARE
+    return (
+        Share(*row)
+        if row.day_start_ms
+        else replace(_share(connection, box_id, row.number), number=row.number)
+    )
+
+
 def _newest_share(connection: Connection, box_id: str) -> Share:
     number = connection.scalar(select(func.max(shares.c.number)).where(shares.c.box_id == box_id))
     return _share(connection, box_id, number or 0)
@@ -296,7 +313,7 @@ def _share(connection: Connection, box_id: str, number: int) -> Share:
     columns = [shares.c[name] for name in Share.__slots__]
     query = select(*columns).where(shares.c.box_id == box_id, shares.c.number == number)
     row = connection.execute(query).first()
-    return Share(0, 0, 0, 0, 0) if row is None else Share(*row)
+    return NO_SHARE if row is None else Share(*row)
 
 
 def _give(connection: Connection, site_id: str, box_id: str, share: Share) -> None:

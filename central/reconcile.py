@@ -172,8 +172,9 @@ def _records(row: Row[Any], entry: Entry, at_ms: int) -> Iterator[tuple[Table, d
         case Overridden() as act:
             said = {**msgspec.structs.asdict(act), "code": act.code.value}
             yield overrides, {**said, **where}
-        case ShareTaken(number):
-            yield taken_shares, {"box_id": row.box_id, "seq_no": row.seq_no, "number": number}
+        case ShareTaken() as share:
+            said = msgspec.structs.asdict(share)
+            yield taken_shares, {**said, "box_id": row.box_id, "seq_no": row.seq_no}
         case EpochOpened() | ClockNoted():
             return
         case _:

@@ -431,6 +431,14 @@ taken_shares = Table(
     Column("box_id", String(64), primary_key=True),
     Column("seq_no", BigInteger, primary_key=True),
     Column("number", BigInteger, nullable=False),
+    Column("inside", BigInteger, nullable=False, server_default="0"),
+    Column("today", BigInteger, nullable=False, server_default="0"),
+    Column("after_seq_no", BigInteger, nullable=False, server_default="0"),
+    Column(
+        "day_start_ms", BigInteger, nullable=False, server_default="0", comment="0: only the number is known"
+    ),
+    Column("next_inside", BigInteger, nullable=False, server_default="0"),
+    Column("next_today", BigInteger, nullable=False, server_default="0"),
 )
 
 # Given to the boxes: not folded.

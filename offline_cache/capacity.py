@@ -7,6 +7,7 @@ count it anew at each decision would take longer the longer the centre is away.
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import asdict
 from typing import Protocol
 
 import msgspec
@@ -98,7 +99,7 @@ def _take(sql: sqlite3.Connection, box_id: str, word: Word, at_ms: int) -> None:
     if kept is not None and word.share.number == kept.share.number:
         _write(sql, msgspec.structs.replace(kept, limits=word.limits, count=word.count))
         return
-    append(sql, at_ms, ShareTaken(word.share.number))
+    append(sql, at_ms, ShareTaken(**asdict(word.share)))
     since_ms = max(word.share.day_start_ms, kept.day_start_ms if kept else 0)
     moved = _recount(sql, box_id, word.share.after_seq_no, since_ms)
     _write(sql, _Kept(word.limits, word.count, word.share, since_ms, moved))

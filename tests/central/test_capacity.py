@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, delete, insert, update
 
 from admission.capacity import CapacityLimits, Headcount, Share
 from admission.keys import public_key_text
@@ -18,7 +18,7 @@ from central.capacity import SiteCapacity, capacities, look
 from central.enrolment import invite
 from central.ingest import ingest
 from central.reconcile import fold, forget
-from central.schema import boxes
+from central.schema import boxes, shares
 from central.store import Store
 from offline_cache.capacity import CapacityMemory
 from sync.protocol import CapacityWord, Stream, decode_capacity, encode_batch, encode_capacity
@@ -263,6 +263,29 @@ async def test_folding_afresh_knows_what_was_taken(site: Site) -> None:
     await site.store.run(refold)
     assert (await site.look()).shares == between.shares
     assert before.count == between.count
+
+
+async def test_a_restored_centre_learns_from_the_boxes_what_it_gave(site: Site) -> None:
+    """A backup knows nothing of later shares: none is given twice, and every box hears the count again."""
+    away, *others = site.gates
+    await site.talk()
+    inside = await _admit(away, 10)
+    for _ in range(4):
+        await site.talk()  # now the busy one has most of the room
+    inside += sum([await _admit(gate, 2) for gate in others])
+    given = {box_id: share.number for box_id, share in (await site.look()).shares.items()}
+    await site.store.run(lambda connection: connection.execute(delete(shares)))
+    site.letters.clear()
+    for gate in site.gates:
+        await site.tell(gate)
+    assert all(share.number > given[box_id] for box_id, share in (await site.look()).shares.items())
+    for _ in range(3):
+        for gate in others:
+            await site.tell(gate)
+        await site.look()
+        for gate in others:
+            await site.hear(gate)
+    assert inside + sum([await _admit(gate, LIMIT) for gate in site.gates]) <= LIMIT
 
 
 @dataclass(slots=True)

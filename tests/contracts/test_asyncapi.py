@@ -64,7 +64,7 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
     events.Resumed: st.builds(events.Resumed, admission_id=BYTES_16),
     events.Closed: st.builds(events.Closed, admission_id=BYTES_16),
     events.Incident: st.builds(events.Incident),
-    events.ShareTaken: st.builds(events.ShareTaken, number=SMALL),
+    events.ShareTaken: st.builds(events.ShareTaken, number=SMALL, inside=SMALL, day_start_ms=NUMBERS),
     events.ClockNoted: st.builds(events.ClockNoted, monotonic_ms=NUMBERS, least_ms=NUMBERS),
 }
 ENTRIES = st.builds(Entry, SMALL, NUMBERS, st.one_of(*EVENTS.values()))

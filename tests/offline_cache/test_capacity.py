@@ -102,7 +102,7 @@ async def test_taking_a_share_is_in_the_ledger_once(gate: CapacityBox) -> None:
     await gate.told(2, inside=5, today=5)
     await gate.memory.take(word("box-1", Share(2, 5, 5, 0, DAY_START_MS), Headcount(96, 120)), NOW_MS)
     await gate.told(1, inside=50, today=50)
-    assert await ledger(gate) == [ShareTaken(2)]
+    assert await ledger(gate) == [ShareTaken(2, 5, 5, 0, DAY_START_MS)]
     known = await gate.known()
     assert known is not None
     assert (known.level, known.count) == (Level.RED, Headcount(96, 120))
