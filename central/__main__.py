@@ -1,4 +1,4 @@
-"""The centre's command line: run, check, keys, certificate, refold."""
+"""The centre's command line: run, check, keys, certificate, refold, backup, restore."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from central.access import AUTHORITY_FILE
 from central.app import serve
 from central.authority import utc_now, write_pair
+from central.backup import BackupError, back_up, restore
 from central.keys import KeyFileError, create_keys, load_keys
 from central.logs import configure_logs
 from central.reconcile import fold, forget
@@ -28,7 +29,7 @@ def main() -> int:
         return int(arguments.command(arguments))
     except SettingsError as error:
         print("\n".join(error.problems), file=sys.stderr)
-    except KeyFileError as error:
+    except (KeyFileError, BackupError) as error:
         print(error, file=sys.stderr)
     return 2
 
@@ -48,6 +49,14 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=words)
         sub.add_argument("settings", type=Path)
         sub.set_defaults(command=command)
+    for name, backing, words in (
+        ("backup", _backup, "copy the store to a file; the centre may be running"),
+        ("restore", _restore, "put a backup in the store's place; the centre must not be running"),
+    ):
+        sub = commands.add_parser(name, help=words)
+        sub.add_argument("settings", type=Path)
+        sub.add_argument("backup", type=Path)
+        sub.set_defaults(command=backing)
     keys = commands.add_parser("keys", help="make the key files that are missing and print the public keys")
     keys.add_argument("folder", type=Path)
     keys.add_argument("--demo", action="store_true", help="make demo keys, which prove nothing")
@@ -125,6 +134,19 @@ async def _refold_store(loaded: Loaded) -> int:
         return await store.run(work)
     finally:
         store.close()
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    back_up(load_settings(arguments.settings).store, arguments.backup)
+    print(json.dumps({"backup": str(arguments.backup), "bytes": arguments.backup.stat().st_size}))
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    store = load_settings(arguments.settings).store
+    kept = restore(store, arguments.backup, utc_now())
+    print(json.dumps({"restored": str(store), "before": [str(path) for path in kept]}))
+    return 0
 
 
 if __name__ == "__main__":

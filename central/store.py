@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from central.rights import raise_floor
@@ -73,12 +74,22 @@ def open_store(path: Path) -> Store:
     return Store(engine)
 
 
+def known_revisions() -> set[str]:
+    """Return the schemas that this release can read, by alembic's names."""
+    return {one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def migrate(connection: Connection) -> None:
     """Bring the database behind `connection` to the newest schema."""
-    config = Config()
-    config.set_main_option("script_location", "central:migrations")
+    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "central:migrations")
+    return config
 
 
 def _configure(connection: Any, _record: object) -> None:

@@ -229,6 +229,17 @@ class World:
         await spare.until_ready()
         return spare
 
+    async def restore_centre(self, backup: Path) -> None:
+        """Lose the centre in the middle of its work, put a backup in its store's place, and start it again."""
+        await self.centre.lose()
+        await output(python("central", "restore", str(self.folder / "centre.toml"), str(backup)))
+        await self._start(self.centre)
+        await until_listening("the centre", self.centre_port)
+
+    async def back_up_centre(self, backup: Path) -> None:
+        """Copy the centre's store while it works."""
+        await output(python("central", "backup", str(self.folder / "centre.toml"), str(backup)))
+
     def _have_brokers_read_again(self) -> None:
         """Have the brokers let in who has come and no longer who has gone, as systemd does."""
         for broker in filter(None, (self.broker, self.site_broker)):

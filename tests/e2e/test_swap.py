@@ -14,8 +14,8 @@ import pytest
 
 from demo.cast import Guest
 from demo.street import draw_empty, draw_one
-from demo.witness_log import WitnessLog
 from demo.world import World
+from tests.e2e.street import Street, all_sent
 from tests.support.site_box import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -59,16 +59,6 @@ async def test_a_spare_doubles_nothing_that_the_lost_box_let_in(world: World) ->
     assert time.monotonic() - began_s < AT_MOST_S
 
 
-def all_sent(world: World) -> Callable[[], Any]:
-    """Whether the centre has everything that the first box has to say."""
-
-    async def holds() -> bool:
-        state = await world.boxes["B1"].state()
-        return bool(state and state["box"]["backlog"] == 0)
-
-    return holds
-
-
 def has_room(world: World) -> Callable[[], Any]:
     """Whether the spare says in its ledger that it has taken a share of the room that is left."""
 
@@ -90,27 +80,3 @@ def nothing_open(world: World) -> Callable[[], Any]:
         )
 
     return holds
-
-
-class Street:
-    """Where visitors come from, and what they were told."""
-
-    def __init__(self, world: World) -> None:
-        self._script = world.script
-        self._log = WitnessLog(world.witness_log)
-        self._reasons: list[str] = []
-
-    def send(self, *lines: str) -> None:
-        """Let visitors come."""
-        with self._script.open("a") as script:
-            script.write("".join(f"{line}\n" for line in lines))
-
-    def has(self, wanted: list[str]) -> Callable[[], Any]:
-        """Whether these were the answers, and no others."""
-
-        async def holds() -> bool:
-            self._reasons += [fact["reason"] for fact in self._log.news() if fact["what"] == "verdict"]
-            assert self._reasons == wanted[: len(self._reasons)]
-            return len(self._reasons) == len(wanted)
-
-        return holds
