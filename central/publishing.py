@@ -22,6 +22,7 @@ from central.payments.book import entered
 from central.rights import current_revision
 from central.schema import boxes, fold_positions, lists
 from central.store import Store
+from central.time_repairs import Repair, last_repair
 from sync.protocol import LIST_FORMAT, PACKED, ListManifest, encode_manifest, manifest_topic
 
 _LIST_FILE = re.compile(r".+-\d+\.(sqlite|sqlite\.z|part)")
@@ -37,10 +38,11 @@ class Publish(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a list begins with: its version, and the moment up to which it will know all rights."""
+    """What a list begins with: its version, the moment up to which it will know all rights, and whose time that is."""
 
     version: int
     as_of_s: int
+    repair: Repair | None
 
 
 class Publisher:
@@ -107,7 +109,8 @@ class Publisher:
     async def _build_stale(self) -> None:
         """Build the list of every site with boxes whose newest list does not hold everything."""
         for site_id in await self._store.read(self._stale_sites):
-            await self._build(site_id)
+            while not await self._build(site_id):
+                pass
 
     def _stale_sites(self, connection: Connection) -> list[str]:
         state = (current_revision(connection), _folded(connection), _digest(self._policy))
@@ -120,7 +123,8 @@ class Publisher:
         sites = connection.scalars(select(boxes.c.site_id).distinct().order_by(boxes.c.site_id))
         return [site_id for site_id in sites if site_id not in fresh]
 
-    async def _build(self, site_id: str) -> None:
+    async def _build(self, site_id: str) -> bool:
+        """Build and publish a list; False when the time was repaired meanwhile, so that its own counts for nothing."""
         # On the writer's thread, between its transactions: every right with an earlier time is committed by then,
         # and the snapshot taken afterwards has it.
         start = await self._store.run(lambda connection: _start(connection, site_id, self._clock()))
@@ -130,11 +134,13 @@ class Publisher:
                 connection, path, self._policy, site_id=site_id, version=start.version, as_of_s=start.as_of_s
             )
         )
-        await self._store.run(
+        is_recorded = await self._store.run(
             lambda connection: _record(connection, site_id, start, built, _digest(self._policy))
         )
-        await self._publish_all()
+        if is_recorded:
+            await self._publish_all()
         await self._sweep()
+        return is_recorded
 
     async def _sweep(self) -> None:
         """Remove the files that are not kept, also those that a crash left behind."""
@@ -199,7 +205,7 @@ def _start(connection: Connection, site_id: str, now_ms: int) -> Start:
     """Return a version above all before; taken from the time, so that a restored store does not go back."""
     query = select(func.max(lists.c.version)).where(lists.c.site_id == site_id)
     newest = connection.scalar(query) or 0
-    return Start(max(newest + 1, now_ms // 1000), now_ms // 1000)
+    return Start(max(newest + 1, now_ms // 1000), now_ms // 1000, last_repair(connection))
 
 
 def _digest(policy: Policy) -> bytes:
@@ -208,8 +214,10 @@ def _digest(policy: Policy) -> bytes:
 
 def _record(
     connection: Connection, site_id: str, start: Start, built: BuiltList, policy_sha256: bytes
-) -> None:
-    """Record a built list and forget those whose files are not kept."""
+) -> bool:
+    """Record a built list and forget those whose files are not kept; False when its time has been repaired since."""
+    if last_repair(connection) != start.repair:
+        return False
     row = {
         "site_id": site_id,
         "version": start.version,
@@ -226,6 +234,7 @@ def _record(
     versions = connection.scalars(select(lists.c.version).where(same_site).order_by(lists.c.version.desc()))
     old = list(versions)[KEPT_LISTS:]
     connection.execute(delete(lists).where(same_site, lists.c.version.in_(old)))
+    return True
 
 
 def _monotonic_ms() -> int:

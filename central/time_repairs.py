@@ -31,12 +31,17 @@ def repair_time(connection: Connection, now_ms: int) -> Repair:
     return repair
 
 
+def last_repair(connection: Connection) -> Repair | None:
+    """Return the repair that holds, None while the time was never repaired."""
+    text = kept_text(connection, _FACT)
+    return msgspec.json.decode(text, type=Repair) if text else None
+
+
 def time_repairs(connection: Connection) -> list[TimeRepair]:
     """Return the word for each site that has boxes; none while the time was never repaired."""
-    text = kept_text(connection, _FACT)
-    if not text:
+    repair = last_repair(connection)
+    if repair is None:
         return []
-    repair = msgspec.json.decode(text, type=Repair)
     sites = connection.scalars(select(boxes.c.site_id).distinct().order_by(boxes.c.site_id))
     return [TimeRepair(site_id=site_id, number=repair.number, at_ms=repair.at_ms) for site_id in sites]
 

@@ -24,6 +24,7 @@ from central.publishing import Publisher
 from central.reconcile import fold
 from central.schema import credit_lines, fold_positions, lists, memberships, tickets
 from central.store import Store
+from central.time_repairs import repair_time
 from sync.protocol import LIST_FORMAT, PACKED, ListManifest, Stream, decode_manifest, manifest_topic
 from tests.central.conftest import Client, World
 from tests.central.world import KEYS, NOW_MS, POLICY, Box, add_ticket, admitted, closed, register
@@ -159,7 +160,13 @@ class Desk:
 
 
 @asynccontextmanager
-async def running(store: Store, folder: Path, pace: ListPace, policy: Policy = POLICY) -> AsyncIterator[Desk]:
+async def running(
+    store: Store,
+    folder: Path,
+    pace: ListPace,
+    policy: Policy = POLICY,
+    now_ms: Callable[[], int] = lambda: NOW_MS,
+) -> AsyncIterator[Desk]:
     """A publisher at work."""
 
     def publish(topic: str, payload: bytes, *, retain: bool = False) -> bool:
@@ -168,7 +175,7 @@ async def running(store: Store, folder: Path, pace: ListPace, policy: Policy = P
         desk.published.append(manifest)
         return True
 
-    publisher = Publisher(store, folder, KEYS.lists, policy, pace, lambda: NOW_MS, publish)
+    publisher = Publisher(store, folder, KEYS.lists, policy, pace, now_ms, publish)
     desk = Desk(publisher, folder)
     task = asyncio.create_task(publisher.run())
     try:
@@ -191,6 +198,27 @@ async def test_first_list_is_built_at_start(store: Store, tmp_path: Path) -> Non
     assert (manifest.site_id, manifest.as_of_s, manifest.format) == ("fairy", NOW_S, LIST_FORMAT)
     assert (manifest.sha256, manifest.size_bytes) == (hashlib.sha256(data).digest(), len(data))
     assert manifest.path == f"/v1/lists/fairy/{manifest.version}"
+
+
+async def test_a_list_that_was_begun_by_a_wrong_clock_is_not_published(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is repaired while it is built: it has reached the repair's number, and boxes would believe its time."""
+    await store.run(populate)
+    loop, times_ms = asyncio.get_running_loop(), [NOW_MS, NOW_MS + 10 * 365 * DAY_S * 1000]
+
+    def build_while_repaired(*arguments: Any, **options: Any) -> Any:
+        if len(times_ms) > 1:
+            times_ms.pop()
+            repairing = store.run(lambda connection: repair_time(connection, NOW_MS))
+            asyncio.run_coroutine_threadsafe(repairing, loop).result(10)
+        return build_list(*arguments, **options)
+
+    monkeypatch.setattr("central.publishing.build_list", build_while_repaired)
+    async with running(store, tmp_path / "lists", ListPace(), now_ms=lambda: times_ms[-1]) as desk:
+        await desk.until(lambda desk: bool(desk.published))
+    assert [manifest.as_of_s for manifest in desk.published] == [NOW_S]
+    assert desk.files == [f"fairy-{desk.published[0].version}.sqlite{ending}" for ending in ("", PACKED)]
 
 
 async def test_restart_with_nothing_new_builds_nothing(store: Store, tmp_path: Path) -> None:
