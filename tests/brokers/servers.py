@@ -66,11 +66,12 @@ class Running:
 
     def launch(self, command: Sequence[str], ready: str, environment: dict[str, str] | None = None) -> None:
         """Start a program in a group of its own and wait for its word."""
+        said = self._said(ready)  # before it can say it again
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, start_new_session=True
             )
-        self.until_said(ready, 1 + self._said(ready) if self._said(ready) else 1)
+        self.until_said(ready, said + 1)
         until(self._accepts)
 
     def kill(self) -> None:
