@@ -11,6 +11,7 @@ LIB = $(DESTDIR)$(PREFIX)/lib
 SHARE = $(DESTDIR)$(PREFIX)/share
 APP = $(LIB)/scenic-gate/app
 PACKAGES := admission scanner offline_cache sync config gate_agent central
+UNITS := $(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer))
 BENCHES := $(addprefix bench-,$(filter-out _%,$(basename $(notdir $(wildcard bench/*.py)))))
 
 .DEFAULT_GOAL := help
@@ -91,7 +92,7 @@ install:
 	@umask 022 && find $(PACKAGES) -name __pycache__ -prune -o -type f -exec install -D -m 644 {} $(APP)/{} \;
 	@install -m 644 LICENSE pyproject.toml requirements.lock requirements-bootstrap.lock requirements-central.lock $(APP)
 	@install -d -m 755 $(LIB)/systemd/system $(LIB)/sysusers.d $(LIB)/tmpfiles.d
-	@for unit in gate-agent.service central.service scenic-gate-broker.path scenic-gate-broker.service; do \
+	@for unit in $(UNITS); do \
 		sed 's|/usr/local/|$(PREFIX)/|g' systemd/$$unit >$(LIB)/systemd/system/$$unit || exit; \
 		chmod 644 $(LIB)/systemd/system/$$unit; \
 	done

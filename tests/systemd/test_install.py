@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("admission", "scanner", "offline_cache", "sync", "config", "gate_agent", "central")
-UNITS = ("gate-agent.service", "central.service")
+UNITS = ("gate-agent.service", "central.service", "central-backup.service")
+OTHER_UNITS = ("central-backup.timer", "scenic-gate-broker.path", "scenic-gate-broker.service")
 MOST_EXPOSURE = 20
 """Of 100; systemd-analyze shows it as 2.0 of 10."""
 OUTSIDE_THE_PACKAGES = {
@@ -21,10 +22,7 @@ OUTSIDE_THE_PACKAGES = {
     "lib/scenic-gate/app/requirements-bootstrap.lock",
     "lib/scenic-gate/app/requirements-central.lock",
     "lib/scenic-gate/app/requirements.lock",
-    "lib/systemd/system/central.service",
-    "lib/systemd/system/gate-agent.service",
-    "lib/systemd/system/scenic-gate-broker.path",
-    "lib/systemd/system/scenic-gate-broker.service",
+    *(f"lib/systemd/system/{unit}" for unit in (*UNITS, *OTHER_UNITS)),
     "lib/sysusers.d/scenic-gate.conf",
     "lib/tmpfiles.d/scenic-gate.conf",
     "share/doc/scenic-gate/INSTALL.md",
@@ -109,7 +107,7 @@ def test_the_units_follow_the_prefix(tmp_path: Path) -> None:
 
 
 @needs_analyze
-@pytest.mark.parametrize("unit", [*UNITS, "scenic-gate-broker.path", "scenic-gate-broker.service"])
+@pytest.mark.parametrize("unit", [*UNITS, *OTHER_UNITS])
 def test_systemd_finds_the_installed_unit_in_order(installed: Path, unit: str) -> None:
     """Not one word of complaint."""
     path = installed / "lib" / "systemd" / "system" / unit
