@@ -14,7 +14,7 @@ from pathlib import Path
 
 from central.store import known_revisions
 
-_LOGS = ("", "-wal", "-shm")
+_ENDINGS = ("", "-wal", "-shm")
 
 
 class BackupError(Exception):
@@ -45,7 +45,7 @@ def restore(store: Path, backup: Path, now: datetime) -> list[Path]:
     aside = f"{store.name}.before-{now:%Y%m%dT%H%M%S}"
     kept = [
         path.replace(store.with_name(aside + ending))
-        for ending in reversed(_LOGS)  # the store itself last: no log must stay behind without it
+        for ending in reversed(_ENDINGS)  # the store itself last: no log must stay behind without it
         if (path := store.with_name(store.name + ending)).exists()
     ]
     _move(part, store)

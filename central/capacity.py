@@ -212,9 +212,8 @@ def _count_site(
         )
         has = holdings[box_id].set_aside
         is_other = (has.inside, has.today) != (share.inside, share.today)
-        is_told = (
-            newest[box_id].number >= holdings[box_id].current.number
-        )  # not by a centre that was restored
+        # A restored centre has no word that its box would not take for an old one.
+        is_told = newest[box_id].number >= holdings[box_id].current.number
         if (is_uneven and is_other) or not is_told or not _holds_tomorrow(newest[box_id], share):
             due[box_id] = share
     told = {box_id: share for box_id, share in newest.items() if share.number}

@@ -178,8 +178,9 @@ class Database:
             self._checkpointing = None
 
 
-def _is_full(error: sqlite3.OperationalError) -> bool:
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+def _is_full(error: BaseException) -> bool:
+    # What Python's own sqlite3 raises, text that is no UTF-8 for one, has no code.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
 class _Connection(aiosqlite.Connection):
@@ -250,7 +251,7 @@ def _committed(sql: sqlite3.Connection, group: list[_Waiting]) -> _Done:
     try:
         results = run(sql, [waiting.work for waiting in group])
     except BaseException as error:  # noqa: BLE001 - handed to everyone who waits for this commit
-        is_full = isinstance(error, sqlite3.OperationalError) and _is_full(error)
+        is_full = _is_full(error)
         results = [_Failed(StoreFullError("the disk is full") if is_full else error)] * len(group)
     return _Done(group, results, time.monotonic() - began_s, is_full)
 
@@ -262,12 +263,8 @@ def _run_group(sql: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
     """
     try:
         return _run_in_transaction(sql, works, _run_as_it_is)
-    except sqlite3.OperationalError as error:
-        if _is_full(error):
-            raise
-    except Exception:  # noqa: BLE001, S110 - raised again to whoever it belongs to
-        pass
-    return _run_in_transaction(sql, works, _run_in_savepoint)
+    except _RaisedError:
+        return _run_in_transaction(sql, works, _run_in_savepoint)
 
 
 def _run_lazily(sql: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
@@ -293,8 +290,17 @@ def _run_in_transaction(
     return results
 
 
+class _RaisedError(Exception):
+    """A closure raised, and not the disk or the commit."""
+
+
 def _run_as_it_is(sql: sqlite3.Connection, work: Work[Any]) -> Any:
-    return work(sql)
+    try:
+        return work(sql)
+    except Exception as error:
+        if _is_full(error):
+            raise
+        raise _RaisedError from error
 
 
 def _run_in_savepoint(sql: sqlite3.Connection, work: Work[Any]) -> Any:

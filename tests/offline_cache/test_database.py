@@ -147,6 +147,14 @@ async def test_a_failing_closure_undoes_only_itself(database: Database) -> None:
     assert await names(database) == ["a", "c"]
 
 
+async def test_an_error_without_a_code_reaches_who_asked(database: Database) -> None:
+    """Python's own sqlite3 raises some: text that is no UTF-8 is one."""
+    broken = "SELECT CAST(x'ff' AS TEXT)"
+    with pytest.raises(sqlite3.OperationalError, match="UTF-8"):
+        await asyncio.wait_for(database.write(lambda sql: sql.execute(broken).fetchone()), 10)
+    assert await database.write(keep("a")) == "a"
+
+
 async def test_a_failed_commit_fails_every_closure_in_its_group(database: Database) -> None:
     """Nobody is told of a row that is not there; the next group is committed again."""
 
