@@ -61,6 +61,10 @@ class ListInfo:
         """The moment up to which all tickets are known, one way or the other."""
         return max(self.as_of_s, self.changes_as_of_s)
 
+    def with_changes(self, as_of_s: int) -> ListInfo:
+        """Return this list with all changes up to `as_of_s` laid over it."""
+        return ListInfo(self.version, self.as_of_s, as_of_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Exposure:

@@ -191,7 +191,11 @@ def reenters(asked: Asked) -> bool:
 
 def first_refusal(checks: Iterable[Check], asked: Asked) -> Decision | None:
     """Return the first objection, or None."""
-    return next((found for check in checks if (found := check(asked)) is not None), None)
+    for check in checks:
+        refused = check(asked)
+        if refused is not None:
+            return refused
+    return None
 
 
 def counter_names(terms: Terms, scope: str, site_id: str, day: date) -> list[str]:

@@ -11,7 +11,6 @@ import secrets
 import signal
 import ssl
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -227,7 +226,7 @@ class App:
 
     def _list_info(self) -> ListInfo | None:
         info = self._shelf.info
-        return replace(info, changes_as_of_s=self._overlay.as_of_s) if info else None
+        return info.with_changes(self._overlay.as_of_s) if info else None
 
     def _make_link(self, folder: Path, identity: BoxIdentity, neighbours: Neighbours) -> CentreLink:
         settings, centre = self._settings, self._settings.centre

@@ -92,7 +92,7 @@ class Database:
         self._waiting.append(_Waiting(work, future, durable))
         if not self._is_at_work:
             self._is_at_work = True
-            loop.call_soon(self._set_to_work, loop)  # whoever else is about to ask comes along
+            self._set_to_work(loop)  # it begins once this thread waits: who asks until then comes along
         return await future
 
     async def read(self, work: Work[_T]) -> _T:

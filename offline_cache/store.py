@@ -97,12 +97,17 @@ class Store:
     def _answer(
         self, sql: sqlite3.Connection, attempt: Attempt, judge: Callable[[Facts], Decision]
     ) -> Answer:
-        decision = judge(self._known(sql, attempt))
+        facts = self._known(sql, attempt)
+        decision = judge(facts)
         if decision.resumed is not None:
             return self._record_resumed(sql, attempt, decision, decision.resumed.admission_id)
         if decision.spend is not None or decision.reason is Reason.NOT_LIVE:
             note_showing(sql, attempt)
         if decision.spend is not None:
+            if facts.capacity is not None:
+                note_use(
+                    sql, self._box_id, attempt.day_start_ms, decision.spend.basis, decision.spend.persons
+                )
             return self._record_use(sql, attempt, decision, decision.spend)
         refusal = note_refusal(
             sql,
@@ -130,7 +135,7 @@ class Store:
 
     def _facts(self, sql: sqlite3.Connection, attempt: Attempt) -> Facts:
         current = self._lists.in_use
-        info = replace(current.info, changes_as_of_s=changes_as_of_s(sql)) if current else None
+        info = current.info.with_changes(changes_as_of_s(sql)) if current else None
         if isinstance(attempt.credential, Rejected):
             return Facts(
                 self._site_id,
@@ -251,7 +256,6 @@ class Store:
             companions=spend.companions,
         )
         seq_no = append(sql, attempt.at_ms, event).seq_no
-        note_use(sql, self._box_id, attempt.day_start_ms, spend.basis, spend.persons)
         insert_use(sql, self._box_id, seq_no, attempt.at_ms, event)
         sql.execute("INSERT INTO open_admissions VALUES (?)", (admission_id,))
         if (act := decision.act) is not None:
