@@ -166,6 +166,13 @@ def lower_as_of(sql: sqlite3.Connection, as_of_s: int) -> None:
         set_state(sql, _STATE, json.dumps(asdict(replace(kept, as_of_s=as_of_s))))
 
 
+def ask_again(sql: sqlite3.Connection) -> None:
+    """Keep the rows and take it that others are missing: all since the list is asked for once more."""
+    kept = _read_known(sql)
+    if kept is not None:
+        set_state(sql, _STATE, json.dumps(asdict(replace(kept, revision=0, as_of_s=0))))
+
+
 def is_withdrawn(sql: sqlite3.Connection, key_id: bytes) -> bool:
     """Return whether the issuer key was withdrawn."""
     return sql.execute("SELECT 1 FROM withdrawn_keys WHERE key_id = ?", (key_id,)).fetchone() is not None

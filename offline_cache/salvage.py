@@ -18,19 +18,8 @@ from typing import Any
 from admission.events import NO_HASH, chain
 from offline_cache.journal import read_confirmed
 from offline_cache.opening import FILE_NAME, StoreDamagedError, StoreError, connect, lock
+from offline_cache.overlay import ask_again
 
-_TABLES = (
-    "uses",
-    "closings",
-    "open_admissions",
-    "diary",
-    "state",
-    "changed_products",
-    "changed_tickets",
-    "changed_memberships",
-    "changed_credit_lines",
-    "withdrawn_keys",
-)
 _LOGS = ("-wal", "-shm")
 
 
@@ -78,8 +67,10 @@ def _rebuild(path: Path) -> Salvaged:
     with closing(damaged) as source, closing(connect(fresh)) as target:
         target.execute("BEGIN IMMEDIATE")
         _save_ledger(source, target, found)
-        for table in _TABLES:
+        for table in _other_tables(target):
             found.rows[table] = sum(1 for _ in _save_rows(source, target, table, found))
+        _keep_diary_numbers(source, target, found)
+        ask_again(target)
         found.needs_new_id = not found.ledger_first - 1 <= read_confirmed(target).seq_no <= found.ledger_last
         target.execute("COMMIT")
     _swap(path, fresh, found.damaged)
@@ -103,6 +94,20 @@ def _save_ledger(source: sqlite3.Connection, target: sqlite3.Connection, found: 
         found.ledger_first = found.ledger_first or seq_no
         found.ledger_last = seq_no
     found.rows["ledger"] = found.ledger_last - found.ledger_first + 1 if found.ledger_last else 0
+
+
+def _other_tables(target: sqlite3.Connection) -> list[str]:
+    """Return the tables of this release beside the ledger."""
+    names = target.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+    return [name for (name,) in names if name != "ledger" and not name.startswith("sqlite_")]
+
+
+def _keep_diary_numbers(source: sqlite3.Connection, target: sqlite3.Connection, found: Salvaged) -> None:
+    """Go on behind every number that a refusal had, whether it is still in the diary or not."""
+    given = [0, *(number for name, number in _rows(source, "sqlite_sequence", found) if name == "diary")]
+    last = max(*given, read_confirmed(target).diary_number)
+    target.execute("INSERT INTO diary VALUES (?, x'') ON CONFLICT DO NOTHING", (last,))
+    target.execute("DELETE FROM diary WHERE entry = x''")
 
 
 def _save_rows(

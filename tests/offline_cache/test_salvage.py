@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from admission.answers import Decision, Spend
+from admission.codes import Rejected
 from admission.reasons import Reason
 from admission.tickets import Basis
 from offline_cache.journal import set_state
@@ -15,6 +16,7 @@ from offline_cache.opening import FILE_NAME, StateFolderInUseError, StoreDamaged
 from offline_cache.salvage import salvage
 from tests.admission.makers import NOW_MS, NOW_S, TICKET_CODE
 from tests.offline_cache.box import opened_box
+from tests.offline_cache.listed_rows import AS_OF_S, PRODUCT, changes, opened_memory, ticket_row
 
 ADMISSIONS = 300
 PAGE = 4096
@@ -94,6 +96,58 @@ async def test_ledger_that_does_not_meet_the_centres_is_named(
     await fill(tmp_path, confirmed)
     spoil(tmp_path / FILE_NAME, pages_of(tmp_path / FILE_NAME, "ledger")[damaged])
     assert salvage(tmp_path).needs_new_id is needed
+
+
+def fill_tables(sql: sqlite3.Connection) -> dict[str, int]:
+    """Put a row into every table of this release; return how many each has then."""
+    names = sql.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name != 'ledger'").fetchall()
+    ours = [name for (name,) in names if not name.startswith("sqlite_")]
+    for name in ours:
+        kinds = [kind for _, _, kind, *_ in sql.execute(f"PRAGMA table_info({name})")]
+        values = [{"INTEGER": 7, "BLOB": b"seven"}.get(kind, "seven") for kind in kinds]
+        sql.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 - the schema's
+    return {name: sql.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0] for name in ours}  # noqa: S608
+
+
+async def test_every_table_is_saved(tmp_path: Path) -> None:
+    """Also those that came with later releases."""
+    await fill(tmp_path)
+    async with opened_box(tmp_path) as box:
+        expected = await box.database.write(fill_tables)
+    spoil(tmp_path / FILE_NAME, pages_of(tmp_path / FILE_NAME, "ledger")[-1:])
+    found = salvage(tmp_path)
+    assert {name: rows for name, rows in found.rows.items() if name != "ledger"} == expected
+
+
+@pytest.mark.parametrize("is_sequence_lost", [False, True])
+async def test_no_number_of_a_refusal_is_given_twice(tmp_path: Path, is_sequence_lost: bool) -> None:
+    """The centre has all refusals, so that none is in the diary any more."""
+    await fill(tmp_path)
+    async with opened_box(tmp_path) as box:
+        answers = [await box.show(Rejected(Reason.NOT_A_TICKET, "")) for _ in range(3)]
+        await box.outbox.confirm_diary(3)
+    pages = pages_of(tmp_path / FILE_NAME, "ledger")[-1:]
+    lost = pages_of(tmp_path / FILE_NAME, "sqlite_sequence") if is_sequence_lost else []
+    spoil(tmp_path / FILE_NAME, pages + lost)
+    salvage(tmp_path)
+    async with opened_box(tmp_path) as box:
+        assert answers[-1].record.endswith("-D3")
+        assert (await box.show(Rejected(Reason.NOT_A_TICKET, ""))).record.endswith("-D4")
+
+
+async def test_changes_are_asked_for_again(tmp_path: Path) -> None:
+    """Some of them may be lost with the damage; those that are not hold meanwhile."""
+    await fill(tmp_path)
+    async with opened_memory(tmp_path) as memory:
+        await memory.install([PRODUCT, ticket_row(5)], version=1, revision=10)
+        await memory.overlay.apply(changes([ticket_row(11, refunded=3)]))
+        assert await memory.overlay.advance(changes(since=10, until=12, as_of_s=AS_OF_S))
+    spoil(tmp_path / FILE_NAME, pages_of(tmp_path / FILE_NAME, "ledger")[-1:])
+    salvage(tmp_path)
+    async with opened_memory(tmp_path) as memory:
+        assert await memory.overlay.position() == 10
+        assert memory.overlay.as_of_s == 0
+        assert await memory.count("changed_tickets") == 1
 
 
 def names_in(folder: Path) -> list[str]:
