@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def back_up(store: Path, backup: Path) -> None:
     BackupError when it cannot be read, or not be written; a backup that was there before is replaced only at the end.
     """
     with closing(_reading(store)) as source:
-        _move(_copied(source, backup), backup)
+        part = _copied(source, backup)
+    with _thrown_away(part):
+        _move(part, backup)
 
 
 def restore(store: Path, backup: Path, now: datetime) -> list[Path]:
@@ -37,18 +40,29 @@ def restore(store: Path, backup: Path, now: datetime) -> list[Path]:
     """
     with closing(_reading(backup)) as source:
         part = _copied(source, store)
-    try:
+    with _thrown_away(part):
         _end(store)
+        kept = _put_aside(store, f"{store.name}.before-{now:%Y%m%dT%H%M%S}")
+    _move(part, store)
+    return kept
+
+
+@contextmanager
+def _thrown_away(part: Path) -> Iterator[None]:
+    """Remove the copy when what it was made for cannot be done."""
+    try:
+        yield
     except BackupError:
-        part.unlink()
+        part.unlink(missing_ok=True)
         raise
-    aside = f"{store.name}.before-{now:%Y%m%dT%H%M%S}"
+
+
+def _put_aside(store: Path, name: str) -> list[Path]:
     kept = [
-        path.replace(store.with_name(aside + ending))
+        _move(path, store.with_name(name + ending))
         for ending in reversed(_ENDINGS)  # the store itself last: no log must stay behind without it
         if (path := store.with_name(store.name + ending)).exists()
     ]
-    _move(part, store)
     return sorted(kept)
 
 
@@ -72,22 +86,19 @@ def _reading(path: Path) -> sqlite3.Connection:
 def _copied(source: sqlite3.Connection, path: Path) -> Path:
     """Return a sound copy beside `path`, of one moment, in one file, and on the disk."""
     part = path.with_name(f"{path.name}.part")
-    try:
-        part.unlink(missing_ok=True)
-        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with closing(sqlite3.connect(part)) as copy:
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-            found = [row[0] for row in copy.execute("PRAGMA quick_check")]
+    with _thrown_away(part):
+        try:
+            part.unlink(missing_ok=True)
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            with closing(sqlite3.connect(part)) as copy:
+                source.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")
+                found = [row[0] for row in copy.execute("PRAGMA quick_check")]
+            _sync(part)
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise BackupError(f"{part}: it could not be written: {error}") from error
         if found != ["ok"]:
             raise BackupError(f"the store is damaged: {'; '.join(found[:3])}")
-        _sync(part)
-    except (OSError, sqlite3.DatabaseError) as error:
-        part.unlink(missing_ok=True)
-        raise BackupError(f"{part}: it could not be written: {error}") from error
-    except BackupError:
-        part.unlink(missing_ok=True)
-        raise
     return part
 
 
@@ -105,9 +116,13 @@ def _end(store: Path) -> None:
                 raise BackupError(f"{store}: it is in use; stop the centre first") from error
 
 
-def _move(part: Path, path: Path) -> None:
-    part.replace(path)
-    _sync(path.parent)
+def _move(path: Path, place: Path) -> Path:
+    try:
+        path.replace(place)
+        _sync(place.parent)
+    except OSError as error:
+        raise BackupError(f"{path}: it could not be moved to {place}: {error.strerror}") from error
+    return place
 
 
 def _sync(path: Path) -> None:

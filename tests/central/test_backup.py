@@ -188,3 +188,25 @@ async def test_a_backup_that_cannot_be_written_says_so(path: Path, tmp_path: Pat
     open_store(path).close()
     with pytest.raises(BackupError, match="could not be written"):
         back_up(path, tmp_path / "nowhere" / "backup.db")
+
+
+def is_in_the_way(place: Path) -> None:
+    """A folder where a file is to go."""
+    place.mkdir()
+    (place / "kept").touch()
+
+
+async def test_what_cannot_be_moved_says_so(path: Path, tmp_path: Path) -> None:
+    """Both ways; the store stays where it is, and no copy is left over."""
+    store = open_store(path)
+    await note(store, "here")
+    back_up(path, tmp_path / "backup.db")
+    store.close()
+    is_in_the_way(tmp_path / "taken.db")
+    with pytest.raises(BackupError, match=r"could not be moved to .*taken\.db: Is a directory"):
+        back_up(path, tmp_path / "taken.db")
+    is_in_the_way(tmp_path / f"centre.db.before-{NOW:%Y%m%dT%H%M%S}")
+    with pytest.raises(BackupError, match="could not be moved"):
+        restore(path, tmp_path / "backup.db", NOW)
+    assert await notes(path) == ["here"]
+    assert files(tmp_path, "*.part") == []
