@@ -16,17 +16,24 @@ from typing import Any, Self, TypeVar
 
 import aiosqlite
 
-from offline_cache.opening import FILE_NAME, StoreFullError, connect_beside, connect_in, connect_to_read, lock
+from offline_cache.opening import (
+    FILE_NAME,
+    LOG_NAME,
+    StoreFullError,
+    connect_beside,
+    connect_in,
+    connect_to_read,
+    lock,
+)
 
 _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
 """A whole closure that runs on the database's own thread."""
 
 CHECKPOINT_EVERY_GROUPS = 100
-"""The log stays at some megabytes, and its pages are written to the file a hundred commits at a time."""
-
-
-LONG_LOG_PAGES = 2000
+"""The log's pages are written to the file a hundred commits at a time, or sooner when it gets long."""
+LONG_LOG_PAGES = 4000
+_LONG_LOG_BYTES = LONG_LOG_PAGES * 4096
 
 
 @dataclass(slots=True)
@@ -51,8 +58,13 @@ class Database:
     """
 
     def __init__(
-        self, connection: _Connection, beside: _Connection | None = None, lock_fd: int | None = None
+        self,
+        connection: _Connection,
+        beside: _Connection | None = None,
+        lock_fd: int | None = None,
+        log: Path | None = None,
     ) -> None:
+        self._log = log
         self._connection = connection
         self._beside = beside
         self._lock_fd = lock_fd
@@ -73,7 +85,8 @@ class Database:
         except BaseException:
             os.close(lock_fd)
             raise
-        return cls(connection, await _opened(lambda: connect_beside(folder / FILE_NAME)), lock_fd)
+        beside = await _opened(lambda: connect_beside(folder / FILE_NAME))
+        return cls(connection, beside, lock_fd, folder / LOG_NAME)
 
     @classmethod
     async def peek(cls, folder: Path) -> Self:
@@ -159,8 +172,13 @@ class Database:
 
     def _note_group(self) -> None:
         self._groups_in_log += 1
-        if self._groups_in_log >= CHECKPOINT_EVERY_GROUPS and self._checkpointing is None and self._beside:
+        if self._checkpointing is None and self._beside is not None and self._is_log_long():
             self._checkpointing = asyncio.create_task(self._checkpoint(self._beside))
+
+    def _is_log_long(self) -> bool:
+        """Whether the log has many commits, or large ones: its file gets shorter whenever it begins anew."""
+        many = self._groups_in_log >= CHECKPOINT_EVERY_GROUPS
+        return many or (self._log is not None and self._log.stat().st_size > _LONG_LOG_BYTES)
 
     async def _checkpoint(self, beside: _Connection) -> None:
         """Move the log into the file; what fails is tried again after as many groups.

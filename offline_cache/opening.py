@@ -13,8 +13,11 @@ from admission.answers import NoRoomError
 
 FILE_NAME = "box.db"
 LOCK_NAME = "lock"
+LOG_NAME = f"{FILE_NAME}-wal"
 MADE_NAME = "box.made"
 """Stands beside the file from its making on: an empty memory never takes the place of one that was lost."""
+LOG_KEPT_BYTES = 4 << 20
+"""What is kept of a longer log when it begins anew: overwriting costs less than growing."""
 
 
 class StoreError(Exception):
@@ -83,6 +86,7 @@ def connect(path: Path) -> sqlite3.Connection:
         sql.execute("PRAGMA synchronous = FULL")
         sql.execute("PRAGMA foreign_keys = ON")
         sql.execute("PRAGMA wal_autocheckpoint = 0")  # `Database` says when
+        sql.execute(f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}")
         _check(sql, path)
         _migrate(sql)
     except sqlite3.OperationalError as error:  # no space, no right to write: the file itself may be sound

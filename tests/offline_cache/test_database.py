@@ -15,6 +15,7 @@ import pytest
 from offline_cache.database import CHECKPOINT_EVERY_GROUPS, Database, Work
 from offline_cache.opening import (
     FILE_NAME,
+    LOG_NAME,
     MADE_NAME,
     NewerSchemaError,
     StateFolderInUseError,
@@ -316,7 +317,14 @@ async def test_log_begins_anew_after_it_was_moved(database: Database, tmp_path: 
     """However much is written, the log stays a few megabytes."""
     for number in range(10 * CHECKPOINT_EVERY_GROUPS):
         await database.write(keep(f"{number:03000}"))
-    assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size < 16 << 20
+    assert (tmp_path / LOG_NAME).stat().st_size < 16 << 20
+
+
+async def test_log_stays_short_when_commits_are_large(database: Database, tmp_path: Path) -> None:
+    """A megabyte each, so that a hundred of them would be a hundred megabytes."""
+    for _ in range(200):
+        await database.write(lambda sql: sql.execute("REPLACE INTO state VALUES ('a', ?)", (bytes(1 << 20),)))
+    assert (tmp_path / LOG_NAME).stat().st_size < 64 << 20
 
 
 async def test_no_checkpoint_follows_another_without_a_commit_between(database: Database) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterable
+from itertools import count
+
 import pytest
 
+from admission.events import Incident
 from admission.reasons import Reason
 from admission.tickets import Outcome
 from offline_cache import retention
-from offline_cache.journal import note_refusal
+from offline_cache.journal import append, head, note_refusal, set_state
 from offline_cache.retention import LEDGER_KEPT_MS, USES_KEPT_S, prune
 from tests.admission.makers import EXTERNAL_CODE, HOUR_S, KEY, NOW_MS, NOW_S, TICKET_CODE, ticket
 from tests.offline_cache.box import Box
 
 LATER_MS = NOW_MS + LEDGER_KEPT_MS + 1
+DAY_MS = 24 * HOUR_S * 1000
 
 
 async def admit(box: Box, times: int = 1) -> None:
@@ -46,6 +52,42 @@ async def test_confirmed_entries_stay_for_a_week(box: Box, now_ms: int, kept: li
     assert await box.rows("SELECT seq_no FROM ledger") == kept
 
 
+async def record(box: Box, times_ms: Iterable[int]) -> None:
+    """Entries of these times, all confirmed."""
+
+    def work(sql: sqlite3.Connection) -> None:
+        for at_ms in times_ms:
+            append(sql, at_ms, Incident("1", Outcome.FORCED))
+        set_state(sql, "confirmed_seq_no", head(sql)[0])
+
+    await box.database.write(work)
+
+
+async def test_entries_of_a_clock_that_ran_ahead_are_forgotten_with_the_others(box: Box) -> None:
+    """The box's memory is bounded all the same."""
+    await record(box, [NOW_MS + 10 * 365 * DAY_MS] * 3 + [NOW_MS] * 5 + [LATER_MS] * 3)
+    while await prune(box.database, LATER_MS):
+        pass
+    assert await box.rows("SELECT seq_no FROM ledger") == [9, 10, 11]
+
+
+async def count_steps(box: Box, now_ms: int) -> int:
+    """So many steps SQLite takes to forget once."""
+    steps = count()
+    await box.database.read(lambda sql: sql.set_progress_handler(lambda: next(steps) < 0, 1))
+    await prune(box.database, now_ms)
+    await box.database.read(lambda sql: sql.set_progress_handler(None, 1))
+    return next(steps)
+
+
+@pytest.mark.parametrize("days", [6, 8])
+async def test_a_long_ledger_is_not_gone_through(box: Box, days: int) -> None:
+    """Neither when nothing of it is old, nor to find out what is."""
+    await record(box, range(NOW_MS, NOW_MS + 20_000 * 1000, 1000))
+    steps = await count_steps(box, NOW_MS + days * DAY_MS)
+    assert steps < 20_000
+
+
 @pytest.mark.parametrize(("after_s", "kept"), [(USES_KEPT_S, 1), (USES_KEPT_S + 1, 0)])
 async def test_a_use_is_kept_until_its_right_has_been_over_for_two_days(
     box: Box, after_s: int, kept: int
@@ -72,6 +114,7 @@ async def test_forgetting_goes_a_little_at_a_time(box: Box, monkeypatch: pytest.
     await admit(box, times=4)
     await confirm(box, 8)
     monkeypatch.setattr(retention, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(retention, "USES_AT_ONCE", 3)
     assert [await prune(box.database, LATER_MS) for _ in range(4)] == [3 + 3, 3 + 1, 1, 0]
     assert await box.rows("SELECT seq_no FROM ledger") == [8]
 
