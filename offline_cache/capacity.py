@@ -19,6 +19,8 @@ from offline_cache.database import Database
 from offline_cache.journal import append, get_state, set_state
 
 _STATE = "capacity"
+_MISTIMED = 500
+"""So many uses in a row may be of an earlier time, by a wrong clock, and others behind them of a later one."""
 
 
 class Word(Protocol):
@@ -114,15 +116,20 @@ def _on_day(sql: sqlite3.Connection, box_id: str, kept: _Kept, day_start_ms: int
 
 
 def _recount(sql: sqlite3.Connection, box_id: str, after_seq_no: int, since_ms: int) -> Movement:
+    """Count the uses behind an entry that were at or after a time, from the newest back: a week's are too many."""
     rows = sql.execute(
-        "SELECT admission_id, basis, quantity + companions FROM uses WHERE box_id = ? AND seq_no > ? AND at_ms >= ?",
-        (box_id, after_seq_no, since_ms),
-    ).fetchall()
-    seen = [
-        _movement(Basis(basis), persons)
-        for admission_id, basis, persons in rows
-        if is_held(_outcomes(sql, admission_id))
-    ]
+        "SELECT admission_id, basis, quantity + companions, at_ms FROM uses WHERE box_id = ? AND seq_no > ?"
+        " ORDER BY seq_no DESC",
+        (box_id, after_seq_no),
+    )
+    seen: list[Movement] = []
+    earlier = 0
+    for admission_id, basis, persons, at_ms in rows:
+        earlier = earlier + 1 if at_ms < since_ms else 0
+        if earlier > _MISTIMED:
+            break
+        if not earlier and is_held(_outcomes(sql, admission_id)):
+            seen.append(_movement(Basis(basis), persons))
     return Movement(sum(one.entered for one in seen), sum(one.left for one in seen))
 
 

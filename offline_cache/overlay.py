@@ -69,6 +69,7 @@ class Overlay:
         self._database = database
         self._list_revision = list_revision
         self._as_of_s = 0
+        self._swept = -1
 
     @property
     def as_of_s(self) -> int:
@@ -128,8 +129,11 @@ class Overlay:
         return replace(kept, revision=max(kept.revision, self._list_revision()))
 
     def _sweep(self, sql: sqlite3.Connection) -> int:
+        """Delete what the list has reached; once that is all gone, nothing is looked for until it reaches more."""
         reached = self._list_revision()
-        return sum(
+        if reached == self._swept:
+            return 0
+        rows = sum(
             sql.execute(
                 f"DELETE FROM {table.name} WHERE ({table.keys}) IN"  # noqa: S608 - names from this module
                 f" (SELECT {table.keys} FROM {table.name} WHERE revision <= ? LIMIT ?)",
@@ -137,6 +141,9 @@ class Overlay:
             ).rowcount
             for table in _TABLES
         )
+        if not rows:
+            self._swept = reached
+        return rows
 
     def _take_up(self, sql: sqlite3.Connection) -> int:
         kept = _read_known(sql)

@@ -123,6 +123,14 @@ async def test_day_that_begins_with_no_word_has_its_own_share(gate: CapacityBox)
     assert known.count == Headcount(0, 0)
 
 
+async def test_uses_before_a_clock_was_wrong_count(gate: CapacityBox) -> None:
+    """The wrong one's own are of another day."""
+    for at_ms in (NOW_MS, NOW_MS, NOW_MS - DAY_MS, NOW_MS - DAY_MS, NOW_MS):
+        await gate.enter(at_ms)
+    await gate.told(1, inside=10, today=20)
+    assert await gate.left() == (7, 17)
+
+
 async def test_share_outlives_the_process(tmp_path: Path) -> None:
     """With what was spent of it."""
     async with site_box(tmp_path, "box-1") as box:

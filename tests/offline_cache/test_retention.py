@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from itertools import count
 
 import pytest
 
@@ -16,6 +15,7 @@ from offline_cache.journal import append, head, note_refusal, set_state
 from offline_cache.retention import LEDGER_KEPT_MS, USES_KEPT_S, prune
 from tests.admission.makers import EXTERNAL_CODE, HOUR_S, KEY, NOW_MS, NOW_S, TICKET_CODE, ticket
 from tests.offline_cache.box import Box
+from tests.support.sqlite_steps import steps_of
 
 LATER_MS = NOW_MS + LEDGER_KEPT_MS + 1
 DAY_MS = 24 * HOUR_S * 1000
@@ -71,21 +71,11 @@ async def test_entries_of_a_clock_that_ran_ahead_are_forgotten_with_the_others(b
     assert await box.rows("SELECT seq_no FROM ledger") == [9, 10, 11]
 
 
-async def count_steps(box: Box, now_ms: int) -> int:
-    """So many steps SQLite takes to forget once."""
-    steps = count()
-    await box.database.read(lambda sql: sql.set_progress_handler(lambda: next(steps) < 0, 1))
-    await prune(box.database, now_ms)
-    await box.database.read(lambda sql: sql.set_progress_handler(None, 1))
-    return next(steps)
-
-
 @pytest.mark.parametrize("days", [6, 8])
 async def test_a_long_ledger_is_not_gone_through(box: Box, days: int) -> None:
     """Neither when nothing of it is old, nor to find out what is."""
     await record(box, range(NOW_MS, NOW_MS + 20_000 * 1000, 1000))
-    steps = await count_steps(box, NOW_MS + days * DAY_MS)
-    assert steps < 20_000
+    assert await steps_of(box.database, prune(box.database, NOW_MS + days * DAY_MS)) < 20_000
 
 
 @pytest.mark.parametrize(("after_s", "kept"), [(USES_KEPT_S, 1), (USES_KEPT_S + 1, 0)])
