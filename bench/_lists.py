@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,10 +13,14 @@ from demo.world import SITE_ID
 from sync.protocol import LIST_FORMAT
 
 LIST_REVISION = 1
+FAR_S = 1 << 40
+"""A moment that no benchmark reaches."""
 
 
-def write_list(path: Path, ids: Sequence[bytes], version: int) -> None:
-    """Write a list of many-entry tickets, sorted as the centre sorts them."""
+def write_list(
+    path: Path, ids: Sequence[bytes], version: int, until_s: Callable[[bytes], int] = lambda _: FAR_S
+) -> None:
+    """Write a list of many-entry tickets, each valid until some moment, sorted as the centre sorts them."""
     with closing(sqlite3.connect(path)) as sql:
         sql.executescript(f"""
             PRAGMA journal_mode = OFF; PRAGMA user_version = {LIST_FORMAT};
@@ -30,7 +34,7 @@ def write_list(path: Path, ids: Sequence[bytes], version: int) -> None:
         meta = {"site_id": SITE_ID, "version": version, "as_of_s": 1, "revision": LIST_REVISION}
         sql.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         sql.execute("INSERT INTO products VALUES ('DAY1', 'DAY1', 'DAY1', ?, '')", (json.dumps([SITE_ID]),))
-        rows = ((name, "DAY1", 1000, 0, 0, 0, 1 << 40, "valid", 1) for name in sorted(ids))
+        rows = ((name, "DAY1", 1000, 0, 0, 0, until_s(name), "valid", 1) for name in sorted(ids))
         sql.executemany("INSERT INTO tickets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         sql.commit()
 
