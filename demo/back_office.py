@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -69,6 +70,14 @@ class BackOffice:
         answer = await self._post("/v1/credit-codes", {"subject": subject})
         code: str = answer["code"]
         return code
+
+    async def bind(self, code: str, holder: bytes) -> str:
+        """Return the code bound to the phone that has the private half of the P-256 key `holder`."""
+        answer = await self._post(
+            "/phone/codes", {"code": code, "holder_key": base64.b64encode(holder).decode("ascii")}
+        )
+        bound: str = answer["code"]
+        return bound
 
     async def summary(self) -> dict[str, Any]:
         """Return what the centre knows, counted."""

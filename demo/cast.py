@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from admission import base45
-from admission.codes import PREFIX, Validity, issue_ticket_code
+from admission.codes import PREFIX, Validity, issue_ticket_code, show
+from admission.holders import prove, public_half
 from admission.keys import new_signing_key
 from demo.back_office import BackOffice, Sold
-from demo.world import OTA
+from demo.world import LIVE, OTA
 
 ZONE = ZoneInfo("Asia/Shanghai")
 FARE_FEN = 5000
+SCREENSHOT_AGE_S = 300
 Expected = tuple[tuple[str, str], ...]
 
 
@@ -71,6 +74,7 @@ class Casting:
             "mistyped": self._mistyped,
             "copy": self._copy,
             "copy_elsewhere": self._copy_elsewhere,
+            "screenshot": self._screenshot,
             "forged": self._forged,
             "wrong_key": self._wrong_key,
             "refunded": self._refunded,
@@ -135,6 +139,22 @@ class Casting:
         return [
             (original, replace(copy, kind="copy_elsewhere")) for original, copy in await self._copy(count)
         ]
+
+    async def _screenshot(self, count: int) -> list[Story]:
+        """A picture of somebody else's phone, taken some minutes ago: nobody but that phone can sign a later time."""
+        taken_s = int(datetime.now(ZONE).timestamp()) - SCREENSHOT_AGE_S
+        stories: list[Story] = []
+        for ticket in await self._sell(count, product=LIVE):
+            phone = ec.generate_private_key(ec.SECP256R1())
+            code = await self._office.bind(ticket.code, public_half(phone))
+            picture = show(code, lambda envelope, phone=phone: prove(envelope, taken_s, phone))  # type: ignore[misc]
+            stories.append((Visit("screenshot", picture, "REFER", "NOT_LIVE", ticket.key),))
+        return stories
+
+    async def live_code(self) -> str:
+        """Return the code of a ticket that waits for the phone which it will be bound to."""
+        (ticket,) = await self._sell(1, product=LIVE)
+        return ticket.code
 
     async def _abandoned(self, count: int) -> list[Story]:
         return [

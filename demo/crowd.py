@@ -19,6 +19,7 @@ MOSTLY = {"valid": 6, "used": 1, "external": 1}
 """Every batch has these stories."""
 NOW_AND_THEN = (
     "copy",
+    "screenshot",
     "forged",
     "wrong_key",
     "wrong_site",

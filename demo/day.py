@@ -17,6 +17,7 @@ STORIES = {
     "mistyped": 1,
     "copy": 1,
     "copy_elsewhere": 3,
+    "screenshot": 1,
     "forged": 1,
     "wrong_key": 1,
     "refunded": 1,

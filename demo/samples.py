@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import random
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import segno
 
@@ -17,6 +18,7 @@ KINDS = {
     "external": ("平台订单码（已导入）", "Online order, imported", "请通行", "admitted"),
     "member": ("守信人群首次免票", "Trusted group, first visit", "免票；第二次请购票", "free; the second visit is not"),
     "credit": ("信用额度：先游后付", "Credit line: pay later", "前两次放行；第三次超额", "two visits; then denied"),
+    "screenshot": ("防复制票的截图", "Screenshot of a copy-proof one", "请出示实时票码", "referred: show it live"),
     "external_unlisted": ("平台订单码（未导入）", "Online order, not imported", "转人工查询订单", "referred to staff"),
     "refunded": ("已退门票", "Refunded ticket", "未放行：已退票", "denied: refunded"),
     "wrong_site": ("其他景区门票", "Ticket of another site", "未放行：不适用本景区", "denied: another site"),
@@ -47,6 +49,9 @@ _HEAD = """<!doctype html>
 <p>没有人真正过闸时，闸机到时自动关闭，核验记为“未通过”，同一张票可再次出示。
 <span lang="en">When nobody walks through, the barrier closes by its time limit, the admission ends as abandoned,
 and the same ticket can be shown again.</span></p>
+<p><a href="{phone}">防复制票：手机上的实时票码</a>，每三秒更新，截图无效。
+<span lang="en">The link opens a copy-proof ticket as a phone shows it: its code changes every three seconds, and a
+picture of it admits nobody.</span></p>
 <p class="back"><a href="/">← 返回实时页面 <span lang="en">back to the live page</span></a></p>
 </header>
 <main>
@@ -65,8 +70,9 @@ async def samples_html(world: World) -> str:
     async with world.back_office as office:
         casting = Casting(office, random.Random())
         codes = {kind: (await casting.stories({kind: 1}))[0][0].code for kind in KINDS}
+        phone = f"http://127.0.0.1:{world.centre_port}/phone/#{quote(await casting.live_code())}"
     codes["not_a_ticket"] = POSTER  # the others of this kind hold no letters that a dense code can
-    return "".join([_HEAD, *_cards(codes), _FOOT])
+    return "".join([_HEAD.format(phone=html.escape(phone)), *_cards(codes), _FOOT])
 
 
 def _cards(codes: dict[str, str]) -> Iterator[str]:

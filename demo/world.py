@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 from central.access import AUTHORITY_FILE, REVOKED_FILE, RULES_FILE
 from demo.back_office import BackOffice
@@ -30,13 +30,22 @@ MIN_INTERVAL_MS = 1500
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 """Where the drawn pictures lie, if it is there: writing them to the disk would hold up the gate's commits on it."""
 
-PRODUCTS = [
+LIVE = "LIVE"
+"""The product whose tickets admit only from the phone that they are bound to."""
+PRODUCTS: list[dict[str, Any]] = [
     {"code": "DAY1", "name_zh": "仙女山一日票", "name_en": "Fairy Mountain day ticket", "site_ids": "fairy"},
     {
         "code": "BRDG",
         "name_zh": "天生三桥一日票",
         "name_en": "Three Bridges day ticket",
         "site_ids": "bridges",
+    },
+    {
+        "code": LIVE,
+        "name_zh": "仙女山防复制票",
+        "name_en": "Fairy Mountain copy-proof ticket",
+        "site_ids": "fairy",
+        "terms": {"live": True},
     },
 ]
 

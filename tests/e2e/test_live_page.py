@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -144,7 +145,7 @@ def test_real_camera_and_interrupt(tmp_path: Path, page: Page) -> None:
     empty = _jpeg(_wall())
     with MjpegCamera(empty) as camera, running(tmp_path / "run", "--camera", camera.address) as demo:
         page.goto(f"{demo.url}samples")
-        assert page.locator("article").count() == 13
+        assert page.locator("article").count() == 14
         ticket = _held_up(page.locator("article").first.screenshot())
         page.goto(demo.url)
         lane = page.locator("#lane-1")
@@ -159,6 +160,27 @@ def test_real_camera_and_interrupt(tmp_path: Path, page: Page) -> None:
         assert len(started) >= 5
         assert demo.stop() == 0
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
+
+
+def test_a_phones_code_admits_and_a_picture_of_it_does_not(tmp_path: Path, page: Page) -> None:
+    """Held up live it opens the lane; as nobody passes, the right comes back, and the same picture is referred."""
+    empty = _jpeg(_wall())
+    with MjpegCamera(empty) as camera, running(tmp_path / "run", "--camera", camera.address) as demo:
+        page.goto(f"{demo.url}samples")
+        page.get_by_role("link", name="防复制票").click()
+        expect(page.locator("#symbol")).to_be_visible()
+        picture = _held_up(page.locator("#symbol").screenshot())
+        camera.picture = picture
+        until(lambda: _first_lane(demo)["reasons"].get(Reason.TICKET) == 1)
+        camera.picture = empty
+        until(lambda: _first_lane(demo)["abandoned"] == 1)
+        camera.picture = picture
+        until(lambda: _first_lane(demo)["reasons"].get(Reason.NOT_LIVE) == 1)
+
+
+def _first_lane(demo: Demo) -> dict[str, Any]:
+    lane: dict[str, Any] = demo.state()["lanes"][0]
+    return lane
 
 
 def _answered(demo: Demo) -> dict[str, int]:
