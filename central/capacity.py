@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, delete, func, insert, select
+from sqlalchemy import Connection, Select, case, delete, func, insert, literal_column, select
 
 from admission.capacity import (
     NO_LIMIT,
@@ -25,6 +25,7 @@ from admission.capacity import (
     allot,
     divide,
 )
+from admission.events import MAX_NUMBER
 from admission.keys import SigningKey
 from admission.policy import Policy
 from admission.tickets import Basis
@@ -38,6 +39,9 @@ from sync.protocol import BoxTopics, CapacityWord, encode_capacity
 LOOK_EVERY_S = 2.0
 WEIGHED_MS = 3_600_000
 """A box's share is by what went through its lanes within the last hour."""
+_RECENT_ENTRIES = 2000
+_BOX_OF_A_TIME = uses.c.box_id + literal_column("''")
+"""The box of uses that are picked by time: by the bare column SQLite would go through all that the box ever had."""
 UNLIMITED = CapacityLimits()
 NO_SHARE = Share(0, 0, 0, 0, 0)
 
@@ -267,11 +271,16 @@ def _holding(connection: Connection, box_id: str, newest: Share, day_start_ms: i
 
 
 def _moved_since(connection: Connection, box_id: str, share: Share) -> Movement:
+    """Count by the box's numbers where few came since, and otherwise by time."""
+    position = (
+        connection.scalar(select(fold_positions.c.seq_no).where(fold_positions.c.box_id == box_id)) or 0
+    )
+    is_recent = position - share.after_seq_no < _RECENT_ENTRIES
     return _movement(
         connection,
-        uses.c.box_id == box_id,
+        (uses.c.box_id if is_recent else _BOX_OF_A_TIME) == box_id,
         uses.c.seq_no > share.after_seq_no,
-        uses.c.at_ms >= share.day_start_ms,
+        uses.c.at_ms.between(share.day_start_ms, MAX_NUMBER),
     )
 
 
@@ -329,11 +338,11 @@ def _positions(connection: Connection, box_ids: Sequence[str]) -> dict[str, int]
 
 def _weights(connection: Connection, box_ids: Sequence[str], now_ms: int) -> dict[str, int]:
     query = (
-        select(uses.c.box_id, func.count())
-        .where(uses.c.box_id.in_(box_ids), uses.c.at_ms >= now_ms - WEIGHED_MS)
-        .group_by(uses.c.box_id)
+        select(_BOX_OF_A_TIME, func.count())
+        .where(uses.c.at_ms.between(now_ms - WEIGHED_MS, MAX_NUMBER))
+        .group_by(_BOX_OF_A_TIME)
     )
-    return {box_id: int(passages) for box_id, passages in connection.execute(query)}
+    return {box_id: int(passages) for box_id, passages in connection.execute(query) if box_id in box_ids}
 
 
 def _equal(limit: int | None, box_ids: Sequence[str]) -> dict[str, int]:

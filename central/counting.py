@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain, combinations
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Select, cast, exists, func, literal, select, true
+from sqlalchemy import BigInteger, Column, Select, cast, exists, func, literal, select
 
 from admission.tickets import Basis, Outcome, is_held
 from central.judging import CHARGED_OUTCOMES
@@ -28,12 +28,8 @@ WENT_THROUGH = exists().where(_OF_THE_USE, closings.c.outcome.in_(CHARGED_OUTCOM
 """The condition that someone was seen to go through on a use."""
 
 
-def held_by(basis: Basis, *columns: Column[Any], scope: str | None = None) -> Select[Any]:
-    """Return, by `columns` of the uses, the `used` quantity and the `fare_fen` of the held uses on a basis.
-
-    With a `scope`, of those in it alone.
-    """
+def held_by(basis: Basis, *columns: Column[Any]) -> Select[Any]:
+    """Return, by `columns` of the uses, the `used` quantity and the `fare_fen` of the held uses on a basis."""
     used, fare_fen = (cast(func.sum(column), BigInteger) for column in (uses.c.quantity, uses.c.fare_fen))
     query = select(*columns, used.label("used"), fare_fen.label("fare_fen"))
-    in_scope = true() if scope is None else uses.c.scope == scope
-    return query.where(uses.c.basis == basis, HELD, in_scope).group_by(*columns)
+    return query.where(uses.c.basis == basis, HELD).group_by(*columns)

@@ -151,7 +151,9 @@ def _fill(connection: Connection, target: sqlite3.Connection, policy: Policy, me
     _insert(target, "policy", 1, iter([(policy.document,)]))
     _insert(target, "products", 5, _products(connection))
     _insert(target, "tickets", 9, _tickets(connection, meta["as_of_s"] - KEEP_EXPIRED_S))
-    _insert(target, "ticket_counters", 3, _ticket_counters(connection, policy))
+    _insert(
+        target, "ticket_counters", 3, _ticket_counters(connection, policy, meta["as_of_s"] - KEEP_EXPIRED_S)
+    )
     _insert(target, "memberships", 4, _memberships(connection, meta["as_of_s"]))
     _insert(target, "free_visits", 3, _free_visits(connection))
     _insert(target, "credit_lines", 6, _credit_lines(connection))
@@ -178,7 +180,9 @@ def _products(connection: Connection) -> Iterator[tuple[Any, ...]]:
     return _rows(connection, select(*columns).order_by(products.c.code))
 
 
-def _ticket_counters(connection: Connection, policy: Policy) -> Iterator[tuple[Any, ...]]:
+def _ticket_counters(
+    connection: Connection, policy: Policy, expired_since_s: int
+) -> Iterator[tuple[Any, ...]]:
     """Count the entries of tickets whose products count them beside the total, or by service."""
     counting = {
         code: terms
@@ -188,7 +192,12 @@ def _ticket_counters(connection: Connection, policy: Policy) -> Iterator[tuple[A
     query = (
         select(uses, tickets.c.product)
         .join_from(uses, tickets, uses.c.key == tickets.c.key)
-        .where(uses.c.basis == Basis.TICKET, HELD, tickets.c.product.in_(list(counting)))
+        .where(
+            tickets.c.product.in_(list(counting)),
+            tickets.c.valid_until_s > expired_since_s,
+            uses.c.basis == Basis.TICKET,
+            HELD,
+        )
     )
     found: Counter[tuple[bytes, str]] = Counter()
     for row in connection.execute(query) if counting else ():
@@ -199,20 +208,24 @@ def _ticket_counters(connection: Connection, policy: Policy) -> Iterator[tuple[A
 
 
 def _tickets(connection: Connection, expired_since_s: int) -> Iterator[tuple[Any, ...]]:
-    held = held_by(Basis.TICKET, uses.c.key, scope="").subquery()
+    # Ticket by ticket: those that are over are many more than those that are listed.
+    used = (
+        select(func.coalesce(func.sum(uses.c.quantity), 0))
+        .where(uses.c.key == tickets.c.key, uses.c.basis == Basis.TICKET, uses.c.scope == "", HELD)
+        .scalar_subquery()
+    )
     query = (
         select(
             tickets.c.key,
             tickets.c.product,
             tickets.c.quantity,
             tickets.c.refunded,
-            func.coalesce(held.c.used, 0),
+            used,
             tickets.c.valid_from_s,
             tickets.c.valid_until_s,
             tickets.c.status,
             tickets.c.revision,
         )
-        .join_from(tickets, held, tickets.c.key == held.c.key, isouter=True)
         .where(tickets.c.valid_until_s > expired_since_s)
         .order_by(tickets.c.key)
     )

@@ -319,6 +319,7 @@ uses = Table(
     Index("uses_key", "key"),
     Index("uses_box", "box_id", "seq_no"),
     Index("uses_at", "at_ms"),
+    Index("uses_basis", "basis", "key"),
 )
 
 closings = Table(

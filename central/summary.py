@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Select, case, func, literal, select
 
+from admission.events import MAX_NUMBER
 from admission.policy import Policy
 from admission.reasons import Reason
 from admission.tickets import Basis, Risk
@@ -54,17 +55,18 @@ def admission_reason(basis: int, risk: int) -> Reason:
     return _REASONS.get((Basis(basis), Risk(risk)), _REASON_OF_BASIS[Basis(basis)])
 
 
-def summary(connection: Connection, policy: Policy, now_ms: int) -> dict[str, Any]:
-    """Return all counts, ready to be made JSON."""
-    by_box = _box_counts(connection)
+def summary(connection: Connection, policy: Policy, now_ms: int, since_ms: int = 0) -> dict[str, Any]:
+    """Return all counts, ready to be made JSON; of uses, refusals, conflicts and charges those since a time."""
+    by_box = _box_counts(connection, since_ms)
     found = [_described(dict(box), by_box[box["box_id"]]) for box in connection.execute(_BOXES).mappings()]
     return {
         "at_ms": now_ms,
+        "since_ms": since_ms,
         "timezone": str(policy.timezone),
         "tickets": _ticket_counts(connection),
         "totals": _totals(found),
-        "conflicts": _grouped_money(connection, conflicts.c.cost_fen, conflicts.c.kind),
-        "charges": _money(connection, charges.c.fare_fen),
+        "conflicts": _conflicts(connection, since_ms),
+        "charges": _charges(connection, since_ms),
         "sites": _sites(connection, policy),
         "boxes": found,
         "rejections": [dict(row) for row in connection.execute(select(rejections)).mappings()],
@@ -93,14 +95,15 @@ _BOXES = (
 )
 
 
-def _box_counts(connection: Connection) -> Mapping[str, dict[str, Counter[str]]]:
+def _box_counts(connection: Connection, since_ms: int) -> Mapping[str, dict[str, Counter[str]]]:
     """Return, by box, counters under the names of the summary."""
     counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
-    for row in connection.execute(_USES):
+    for row in connection.execute(_since(_USES, uses.c.at_ms, since_ms)):
         box = counts[row.box_id]
         box["admitted"][admission_reason(row.basis, row.risk)] += row.admitted
         box["uses"].update({"held": row.held, "passages": row.passages})
-    for name, query in _GROUPED.items():
+    queries = {"refused": _since(_REFUSALS, diary.c.at_ms, since_ms), **_GROUPED}
+    for name, query in queries.items():
         for box_id, what, number in connection.execute(query):
             counts[box_id][name][what] += number
     return counts
@@ -116,12 +119,17 @@ _USES = select(
 ).group_by(uses.c.box_id, uses.c.basis, uses.c.risk)
 
 
+def _since(query: Select[Any], at_ms: Any, since_ms: int) -> Select[Any]:
+    """Leave out what was earlier; with both ends SQLite takes the index by time, and not the one to group by."""
+    return query.where(at_ms.between(since_ms, MAX_NUMBER)) if since_ms else query
+
+
 def _count_by(box_column: Any, what: Any) -> Select[Any]:
     return select(box_column, what, func.count()).group_by(box_column, what)
 
 
+_REFUSALS = _count_by(diary.c.box_id, diary.c.reason)
 _GROUPED = {
-    "refused": _count_by(diary.c.box_id, diary.c.reason),
     "set_aside": _count_by(set_aside.c.box_id, set_aside.c.stream),
     "incidents": _count_by(incidents.c.box_id, incidents.c.kind),
     "resumed": select(resumptions.c.box_id, literal("resumed"), func.count()).group_by(resumptions.c.box_id),
@@ -174,14 +182,26 @@ def _ticket_counts(connection: Connection) -> dict[str, int]:
     return {name: int(value) for name, value in connection.execute(query).mappings().one().items()}
 
 
-def _money(connection: Connection, column: Any) -> dict[str, int]:
-    count, fen = connection.execute(select(func.count(), func.coalesce(func.sum(column), 0))).one()
+def _conflicts(connection: Connection, since_ms: int) -> dict[str, Any]:
+    query = select(conflicts.c.kind, func.count(), func.sum(conflicts.c.cost_fen)).group_by(conflicts.c.kind)
+    if since_ms:
+        query = query.join_from(conflicts, uses, uses.c.admission_id == conflicts.c.admission_id)
+        query = _since(query, uses.c.at_ms, since_ms)
+    rows = [(kind, int(number), int(fen)) for kind, number, fen in connection.execute(query)]
+    return {
+        "count": sum(number for _, number, _ in rows),
+        "fen": sum(fen for *_, fen in rows),
+        "kinds": {kind: number for kind, number, _ in rows},
+    }
+
+
+def _charges(connection: Connection, since_ms: int) -> dict[str, int]:
+    query = select(func.count(), func.coalesce(func.sum(charges.c.fare_fen), 0)).select_from(charges)
+    if since_ms:
+        query = query.join(uses, uses.c.admission_id == charges.c.admission_id)
+        query = _since(query, uses.c.at_ms, since_ms)
+    count, fen = connection.execute(query).one()
     return {"count": int(count), "fen": int(fen)}
-
-
-def _grouped_money(connection: Connection, column: Any, kind: Any) -> dict[str, Any]:
-    kinds = connection.execute(select(kind, func.count()).group_by(kind))
-    return {**_money(connection, column), "kinds": {name: int(number) for name, number in kinds}}
 
 
 def _sites(connection: Connection, policy: Policy) -> list[dict[str, Any]]:

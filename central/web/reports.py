@@ -35,8 +35,12 @@ class ReportRoutes:
         ]
 
     async def _summary(self, request: web.Request) -> web.Response:
-        centre = self._centre
-        found = await centre.store.read(lambda connection: summary(connection, centre.policy, centre.clock()))
+        centre, now_ms = self._centre, self._centre.clock()
+        is_today = request.query.get("since") == "today"
+        since_ms = centre.policy.day_start_ms(now_ms) if is_today else _since(request)
+        found = await centre.store.read(
+            lambda connection: summary(connection, centre.policy, now_ms, since_ms)
+        )
         return json_response(found)
 
     async def _admissions(self, request: web.Request) -> web.Response:
@@ -72,8 +76,11 @@ def _wanted(request: web.Request) -> Wanted:
     if text is not None and not _KEY.fullmatch(text):
         raise ApiError(422, "invalid_request", "a key has 32 hex digits", "key")
     key = None if text is None else bytes.fromhex(text)
-    since_ms = query_number(request, "since", 0, 1 << 60)
-    return Wanted(key, since_ms, query_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT))
+    return Wanted(key, _since(request), query_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT))
+
+
+def _since(request: web.Request) -> int:
+    return query_number(request, "since", 0, 1 << 60)
 
 
 def query_number(request: web.Request, name: str, default: int, most: int) -> int:

@@ -225,6 +225,24 @@ async def test_summary_counts(busy: Client) -> None:
     assert (box["online"], box["health"]["backlog"], box["last_seen_ms"]) == (True, 5, NOW_MS)
 
 
+@pytest.mark.parametrize(
+    ("since", "admissions", "conflicts"),
+    [(f"{NOW_MS + 2}", 2, 1), (f"{NOW_MS + 86_400_000}", 0, 0), ("today", 3, 1)],
+)
+async def test_summary_of_a_time(busy: Client, since: str, admissions: int, conflicts: int) -> None:
+    """From a moment on, or of the sites' day; what was sold is told in all."""
+    found = await (await busy.get(f"/v1/summary?since={since}")).json()
+    assert sum(found["totals"]["admitted"].values()) == admissions
+    assert found["conflicts"]["count"] == conflicts
+    assert found["tickets"]["sold"] == 2
+    assert found["since_ms"] == (POLICY.day_start_ms(NOW_MS) if since == "today" else int(since))
+
+
+async def test_summary_of_no_time(busy: Client) -> None:
+    """It says what is wrong with the question."""
+    assert (await busy.get("/v1/summary?since=yesterday")).status == 422
+
+
 async def test_admissions_tell_how_they_ended(busy: Client) -> None:
     """The newest admission comes first."""
     found = (await (await busy.get("/v1/admissions")).json())["admissions"]

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 
 from offline_cache.database import Database
+
+
+@contextmanager
+def counted_steps(sql: sqlite3.Connection) -> Iterator[Iterator[int]]:
+    """Count the instructions that a connection runs; the next number is how many."""
+    steps = count()
+    sql.set_progress_handler(lambda: next(steps) < 0, 1)
+    try:
+        yield steps
+    finally:
+        sql.set_progress_handler(None, 1)
 
 
 async def steps_of(database: Database, work: Awaitable[object]) -> int:
