@@ -17,9 +17,19 @@ from central.capacity import look
 from central.ingest import ingest
 from central.lists import build_list
 from central.payments import book
-from central.reconcile import fold
+from central.reconcile import fold, settle
 from central.reports import Wanted, admissions, conflict_rows, refusals
-from central.schema import boxes, closings, conflicts, diary, fold_positions, ledger, uses
+from central.schema import (
+    boxes,
+    closings,
+    conflicts,
+    credit_lines,
+    diary,
+    fold_positions,
+    ledger,
+    payments,
+    uses,
+)
 from central.store import open_store
 from central.summary import summary
 from sync.protocol import Stream
@@ -32,6 +42,7 @@ TWICE = 2
 MONTH_MS = 30 * 86_400_000
 KEY = b"k" * 16
 LIMITED = replace(POLICY, capacities={"fairy": CapacityLimits(max_inside=100, max_per_day=200)})
+LINES = [number.to_bytes(16) for number in range(100)]
 NEWEST = Wanted(None, 0, 10)
 
 
@@ -53,6 +64,7 @@ def fill(connection: Connection, rows: int) -> None:
     raw = {"box_id": "old", "site_id": "fairy", "epoch": b"e", "received_ms": 0, "entry": b"", "hash": b""}
     refused = {"site_id": "fairy", "lane_id": "1", "reason": Reason.EXPIRED, "key": b"", "detail": ""}
     excess = {"kind": "ticket_overused", "first_admission_id": ids[1], "cost_fen": 1}
+    line = {"limit_fen": 1, "per_visit_fen": 1, "until_s": NOW_MS // 1000, "revision": 1}
     old = {"box_id": "old", "site_id": "fairy", "public_key": "", "revision": 1}
     for table, records in (
         (boxes, [old]),
@@ -65,9 +77,17 @@ def fill(connection: Connection, rows: int) -> None:
         ),
         (diary, [{**refused, **where[n], "number": n} for n in ids]),
         (conflicts, [{**excess, "admission_id": ids[2], "key": ids[2]}]),
+        (credit_lines, [{**line, "key": key} for key in LINES]),
     ):
         connection.execute(insert(table), records)
     add_ticket(connection, KEY)
+
+
+def pay(connection: Connection, rows: int) -> None:
+    """As many were let in on credit before, and have paid."""
+    paid = {"order_id": "", "fare_fen": 1, "state": "paid", "attempts": 1, "next_try_s": 0, "reference": ""}
+    ids = [admission_id(2_000_000 + number) for number in range(rows)]
+    connection.execute(insert(payments), [{**paid, "admission_id": name, "key": name} for name in ids])
 
 
 def take_in(connection: Connection, _folder: Path) -> None:
@@ -93,6 +113,7 @@ WORKS: dict[str, Callable[[Connection, Path], Any]] = {
     "the latest refusals": lambda connection, _: refusals(connection, NEWEST),
     "the latest conflicts": lambda connection, _: conflict_rows(connection, 10),
     "shares of the capacity": lambda connection, _: look(connection, LIMITED, NOW_MS),
+    "who is within the credit line": lambda connection, _: settle(connection, LINES, POLICY),
     "what is to be paid": lambda connection, _: book.to_be_asked(connection, NOW_MS // 1000, 10),
 }
 
@@ -107,6 +128,8 @@ def test_a_long_history_takes_no_more_steps(tmp_path: Path, work: str) -> None:
         engine = create_engine(f"sqlite:///{path}")
         with engine.begin() as connection:
             fill(connection, rows)
+            if work != "a list":  # which sums up what was paid on each line
+                pay(connection, rows)
             driver = connection.connection.driver_connection
             assert driver is not None
             with counted_steps(driver) as steps:
