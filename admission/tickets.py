@@ -142,6 +142,14 @@ class History:
     uses: tuple[Use, ...] = ()
     closings: tuple[Closing, ...] = ()
     watermarks: Mapping[str, int] = field(default_factory=dict)
+    _closings_of: dict[bytes, list[Closing]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """By the admission that they end: a pass of a year has hundreds of both."""
+
+    def __post_init__(self) -> None:
+        for closing in self.closings:
+            self._closings_of.setdefault(closing.admission_id, []).append(closing)
 
     def held(self, basis: Basis, scope: str = "", *, since_ms: int = 0) -> int:
         """Return the quantity in use, whatever a list counted: for a right that no list has a counter for."""
@@ -197,7 +205,7 @@ class History:
 
     def outcomes(self, use: Use) -> frozenset[Outcome]:
         """Return how the use ended, as far as is known."""
-        return frozenset(c.outcome for c in self.closings if c.admission_id == use.admission_id)
+        return frozenset(c.outcome for c in self._closings_of.get(use.admission_id, ()))
 
     def _since_list(self, basis: Basis, scope: str, amount: Callable[[Use], int]) -> int:
         return sum(
@@ -213,5 +221,5 @@ class History:
         """Return whether the list's counter includes the use."""
         if use.seq_no > self.watermarks.get(use.box_id, 0):
             return False
-        known = (c for c in self.closings if c.admission_id == use.admission_id)
+        known = self._closings_of.get(use.admission_id, ())
         return is_held(c.outcome for c in known if c.seq_no <= self.watermarks.get(c.box_id, 0))

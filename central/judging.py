@@ -26,6 +26,10 @@ class ConflictKind(StrEnum):
     CREDIT_EXCEEDED = "credit_exceeded"
 
 
+SPENDING = frozenset((Basis.TICKET, Basis.FREE_VISIT, Basis.CREDIT_ORDER, Basis.CREDIT_LINE))
+"""What a use must be on to go beyond a right, or to be paid for."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoldedUse:
     """A use as the centre knows it; `closed` says how it ended and when, UTC milliseconds."""

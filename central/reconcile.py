@@ -28,7 +28,7 @@ from admission.terms import read_terms
 from admission.tickets import Basis, Outcome
 from central.entries import entry_at
 from central.event_times import BoxClock, event_time
-from central.judging import FoldedUse, Right, conflicts_of, is_charged
+from central.judging import SPENDING, FoldedUse, Right, conflicts_of, is_charged
 from central.payments.book import settled_fen
 from central.schema import (
     boxes,
@@ -136,7 +136,10 @@ def _move_positions(
 def _store_events(
     connection: Connection, rows: Sequence[Row[Any]], clocks: dict[str, BoxClock]
 ) -> set[bytes]:
-    """Store what the raw rows say and return the keys whose uses they touch; `clocks` go on with them."""
+    """Store what the raw rows say and return the keys of the rights that they spend; `clocks` go on with them.
+
+    Whoever leaves with nothing in hand does so under one key: all who ever did are not looked at for each of them.
+    """
     new: dict[Table, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         try:
@@ -152,7 +155,8 @@ def _store_events(
     for table, records in new.items():
         insert_new(connection, table, records)
     admissions = sorted({record["admission_id"] for record in (*new[uses], *new[closings])})
-    return {row.key for row in rows_by_key(connection, uses.c.admission_id, admissions, uses.c.key)}
+    touched = rows_by_key(connection, uses.c.admission_id, admissions, uses.c.key, uses.c.basis)
+    return {row.key for row in touched if row.basis in SPENDING}
 
 
 def _records(row: Row[Any], entry: Entry, at_ms: int) -> Iterator[tuple[Table, dict[str, Any]]]:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, insert
 
 from admission.capacity import CapacityLimits
+from admission.decision import NOBODY
 from admission.reasons import Reason
 from admission.tickets import Basis, Outcome, Risk
 from central.capacity import look
@@ -42,7 +43,7 @@ TWICE = 2
 MONTH_MS = 30 * 86_400_000
 KEY = b"k" * 16
 LIMITED = replace(POLICY, capacities={"fairy": CapacityLimits(max_inside=100, max_per_day=200)})
-LINES = [number.to_bytes(16) for number in range(100)]
+LINES = [number.to_bytes(16) for number in range(1, 101)]
 NEWEST = Wanted(None, 0, 10)
 
 
@@ -61,6 +62,7 @@ def fill(connection: Connection, rows: int) -> None:
         "list_version": 1,
         "policy_version": "test",
     }
+    left = {**said, "basis": Basis.EXIT, "key": NOBODY, "quantity": 0}
     raw = {"box_id": "old", "site_id": "fairy", "epoch": b"e", "received_ms": 0, "entry": b"", "hash": b""}
     refused = {"site_id": "fairy", "lane_id": "1", "reason": Reason.EXPIRED, "key": b"", "detail": ""}
     excess = {"kind": "ticket_overused", "first_admission_id": ids[1], "cost_fen": 1}
@@ -70,6 +72,7 @@ def fill(connection: Connection, rows: int) -> None:
         (boxes, [old]),
         (fold_positions, [{"box_id": "old", "seq_no": rows}]),
         (ledger, [{**raw, "seq_no": n} for n in ids]),
+        (uses, [{**left, **where[n], "admission_id": admission_id(3_000_000 + n), "seq_no": n} for n in ids]),
         (uses, [{**said, **where[n], "admission_id": ids[n], "key": ids[n], "seq_no": n} for n in ids]),
         (
             closings,
@@ -96,8 +99,9 @@ def take_in(connection: Connection, _folder: Path) -> None:
     register(connection, box)
     box.append(admitted(1, KEY))
     box.append(closed(1, Outcome.PASSED))
+    box.append(admitted(2, NOBODY, Basis.EXIT))
     ingest(connection, box.topics.up(Stream.LEDGER), box.batch(), NOW_MS)
-    assert fold(connection, POLICY) == 2
+    assert fold(connection, POLICY) == 3
 
 
 def build(connection: Connection, folder: Path) -> None:
