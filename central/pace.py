@@ -1,4 +1,4 @@
-"""When a list is due: soon after the rights change, not at every change, and seldom for uses alone. Pure."""
+"""When a list is due: soon after the rights change, not at every change, seldom for uses alone. Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class ListPace(msgspec.Struct, frozen=True, kw_only=True):
     """A list is built so long after a change even while the changes go on."""
     uses_every_ms: int = 30_000
     """Uses alone lead to a list at most that often."""
+    rest_times: int = 20
+    """The next list waits so many times as long as the last one took: boxes fetch each, and changes go ahead of it."""
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class Pending:
     first_change_ms: int | None = None
     last_change_ms: int = 0
     has_uses: bool = False
+    rests_until_ms: int = 0
 
     def rights_changed(self, now_ms: int) -> None:
         """Note that rights were changed."""
@@ -42,6 +45,10 @@ class Pending:
         """Note that a list of everything so far is begun."""
         self.begun_ms, self.first_change_ms, self.has_uses = now_ms, None, False
 
+    def end(self, now_ms: int) -> None:
+        """Note that the list that was begun is there."""
+        self.rests_until_ms = now_ms + self.pace.rest_times * (now_ms - self.begun_ms)
+
     def due_ms(self) -> int | None:
         """Return when the next list shall be begun; None while nothing has happened."""
         due: list[int] = []
@@ -50,4 +57,4 @@ class Pending:
             due.append(min(quiet_ms, self.first_change_ms + self.pace.at_most_ms))
         if self.has_uses:
             due.append(self.begun_ms + self.pace.uses_every_ms)
-        return min(due, default=None)
+        return max(min(due), self.rests_until_ms) if due else None

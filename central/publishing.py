@@ -96,6 +96,7 @@ class Publisher:
             if due_ms is not None and due_ms <= _monotonic_ms():
                 self._pending.begin(_monotonic_ms())
                 await self._build_stale()
+                self._pending.end(_monotonic_ms())
 
     async def _wait_for_work(self) -> None:
         """Return when something was noted or a list is due."""

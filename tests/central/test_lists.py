@@ -123,10 +123,13 @@ async def test_same_rights_give_the_same_bytes(store: Store, tmp_path: Path) -> 
         ([("uses", 1000), ("rights", 2000)], 2300),
         ([("rights", 1000), ("begin", 1300)], None),
         ([("begin", 5000), ("uses", 6000)], 35_000),
+        ([("begin", 1000), ("rights", 2000), ("end", 3000)], 43_000),
+        ([("begin", 1000), ("end", 1010), ("rights", 2000)], 2300),
+        ([("begin", 1000), ("end", 3000)], None),
     ],
 )
 def test_list_is_due(notes: list[tuple[str, int]], due_ms: int | None) -> None:
-    """Soon after the rights are quiet, in time while they are not, and seldom for uses alone."""
+    """Soon after the rights are quiet, in time while they are not, seldom for uses, and later after a long one."""
     pending = Pending(ListPace(), begun_ms=0)
     for what, at_ms in notes:
         match what:
@@ -134,8 +137,10 @@ def test_list_is_due(notes: list[tuple[str, int]], due_ms: int | None) -> None:
                 pending.rights_changed(at_ms)
             case "uses":
                 pending.uses_folded()
-            case _:
+            case "begin":
                 pending.begin(at_ms)
+            case _:
+                pending.end(at_ms)
     assert pending.due_ms() == due_ms
 
 
@@ -185,7 +190,7 @@ async def running(
         await asyncio.wait((task,))
 
 
-EAGER = ListPace(quiet_ms=1, at_most_ms=1, uses_every_ms=1)
+EAGER = ListPace(quiet_ms=1, at_most_ms=1, uses_every_ms=1, rest_times=0)
 
 
 async def test_first_list_is_built_at_start(store: Store, tmp_path: Path) -> None:

@@ -321,6 +321,7 @@ token = "{TOKEN}"
 list_token = "{LIST_TOKEN}"
 [list_pace]
 quiet_ms = 50
+rest_times = 0
 """,
         "utf-8",
     )
