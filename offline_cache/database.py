@@ -164,11 +164,11 @@ class Database:
         if done.is_full and self.make_room():
             self._waiting.extendleft(reversed(done.group))
             return
+        _tell(done.group, done.results)
         self.commits.groups += 1
         self.commits.closures += len(done.group)
         self.commits.seconds += done.seconds
         self._note_group()
-        _tell(done.group, done.results)
 
     def _note_group(self) -> None:
         self._groups_in_log += 1
