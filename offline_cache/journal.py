@@ -119,6 +119,10 @@ class Outbox:
             lambda sql: _confirm_ledger(sql, store_id, seq_no, hash_), durable=False
         )
 
+    async def holds(self, seq_no: int, hash_: bytes) -> bool:
+        """Return whether the ledger has this hash at that number."""
+        return await self._database.read_beside(lambda sql: _hash_at(sql, seq_no) == hash_)
+
     async def confirm_diary(self, number: int) -> None:
         """Forget the diary up to `number`, which the centre holds."""
         await self._database.write(lambda sql: _confirm_diary(sql, number), durable=False)

@@ -59,6 +59,9 @@ class Outbox(Protocol):
     async def confirm_ledger(self, store_id: str, seq_no: int, hash_: bytes) -> bool:
         """Take the centre's word; False when it holds another ledger than this box."""
 
+    async def holds(self, seq_no: int, hash_: bytes) -> bool:
+        """Return whether the ledger has this hash at that number."""
+
     async def confirm_diary(self, number: int) -> None:
         """Forget the diary up to `number`."""
 
@@ -77,6 +80,7 @@ class Uplink:
         self._topics = topics
         self._key = key
         self._receipts: deque[Receipt] = deque(maxlen=64)
+        self._unkept: Receipt | None = None
         self._awake = asyncio.Event()
         self._busy_until_s = 0.0
         self._confirmed = self._sent = 0
@@ -109,6 +113,8 @@ class Uplink:
         self._diary_confirmed = self._diary_sent = confirmed.diary_number
         while True:
             self._awake.clear()
+            if self._unkept is not None and not self._receipts:
+                self._receipts.append(self._unkept)
             while self._receipts:
                 await self._take_in(self._receipts.popleft())
             self._look_at_the_clock()
@@ -137,20 +143,21 @@ class Uplink:
                 await self._awake.wait()
 
     async def _take_in(self, receipt: Receipt) -> None:
+        """Go on from what the centre has, also while there is no room to keep that: it is kept later."""
+        problem, self._unkept = "", None
         try:
-            await self._apply(receipt)
+            is_ours = await self._outbox.confirm_ledger(
+                receipt.store_id, receipt.seq_no, bytes.fromhex(receipt.hash)
+            )
         except NoRoomError:
-            self.problem = NO_ROOM  # what it confirms is sent again when it is overdue, and confirmed again
-
-    async def _apply(self, receipt: Receipt) -> None:
-        if not await self._outbox.confirm_ledger(
-            receipt.store_id, receipt.seq_no, bytes.fromhex(receipt.hash)
-        ):
+            is_ours = await self._outbox.holds(receipt.seq_no, bytes.fromhex(receipt.hash))
+            problem, self._unkept = NO_ROOM, receipt
+        if not is_ours:
             self.problem = (
                 f"the centre holds another ledger of this box at {receipt.seq_no}; nothing is released"
             )
             return
-        self.problem = ""
+        self.problem = problem
         if receipt.seq_no < self._confirmed:
             self._sent = receipt.seq_no  # the centre lost what it had confirmed: the tail is open again
         elif receipt.seq_no > self._confirmed:
@@ -158,7 +165,8 @@ class Uplink:
         self._confirmed = receipt.seq_no
         self._sent = max(self._sent, self._confirmed)
         if receipt.diary_number > self._diary_confirmed:
-            await self._outbox.confirm_diary(receipt.diary_number)
+            with contextlib.suppress(NoRoomError):
+                await self._outbox.confirm_diary(receipt.diary_number)
             self._diary_confirmed = receipt.diary_number
             self._diary_sent = max(self._diary_sent, self._diary_confirmed)
 

@@ -25,8 +25,10 @@ from central.store import Store as CentreStore
 from central.store import open_store
 from offline_cache.database import Database
 from offline_cache.journal import Outbox, append, note_refusal
+from offline_cache.opening import StoreFullError
 from sync import uplink as uplink_module
 from sync.protocol import Batch, BoxTopics, Receipt, Stream, decode_batch, encode_json
+from sync.room import NO_ROOM
 from sync.uplink import BATCH_ENTRIES, WINDOW_ENTRIES, Uplink
 from tests.admission.makers import NOW_MS, signing_key
 from tests.central.world import Box as Registered
@@ -239,6 +241,30 @@ async def test_lost_refusals_are_sent_again_while_the_ledger_gets_on(
 
 async def _is_told(line: Line) -> bool:
     return await line.outbox.diary_backlog() == 0
+
+
+async def test_nothing_is_sent_again_for_want_of_room(
+    line: Line, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the centre has is known all the same, and kept once there is room, without another word of it."""
+    kept = line.outbox.confirm_ledger
+    tries: list[int] = []
+
+    async def no_room(_store_id: str, seq_no: int, _hash: bytes) -> bool:
+        tries.append(seq_no)
+        raise StoreFullError("the disk is full")
+
+    monkeypatch.setattr(line.outbox, "confirm_ledger", no_room)
+    await line.record(3)
+    await line.sent(1)
+    await line.receipt(3)
+    await until(lambda: line.uplink.problem == NO_ROOM, "what is wrong")
+    sent = len(line.batches)
+    await until(lambda: len(tries) > 5, "some tries to keep it")
+    assert len(line.batches) == sent
+    monkeypatch.setattr(line.outbox, "confirm_ledger", kept)
+    await line.confirmed(3)
+    await until(lambda: line.uplink.problem == "", "the end of it")
 
 
 async def test_progress_puts_resending_off(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
