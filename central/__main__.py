@@ -50,7 +50,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("settings", type=Path)
         sub.set_defaults(command=command)
     for name, backing, words in (
-        ("backup", _backup, "copy the store to a file; the centre may be running"),
+        (
+            "backup",
+            _backup,
+            "copy the store to a file (%%u in its name: the weekday); the centre may be running",
+        ),
         ("restore", _restore, "put a backup in the store's place; the centre must not be running"),
     ):
         sub = commands.add_parser(name, help=words)
@@ -137,8 +141,9 @@ async def _refold_store(loaded: Loaded) -> int:
 
 
 def _backup(arguments: argparse.Namespace) -> int:
-    back_up(load_settings(arguments.settings).store, arguments.backup)
-    print(json.dumps({"backup": str(arguments.backup), "bytes": arguments.backup.stat().st_size}))
+    backup = Path(utc_now().astimezone().strftime(str(arguments.backup)))
+    back_up(load_settings(arguments.settings).store, backup)
+    print(json.dumps({"backup": str(backup), "bytes": backup.stat().st_size}))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from admission.keys import read_public_key, signing_key_text
 from central.keys import KeyFileError, create_keys, load_keys
 from central.settings import Loaded, load_settings
+from central.store import open_store
 from config.loader import SettingsError
 from tests.central.world import signing_key
 
@@ -146,6 +148,16 @@ def test_keys_command_prints_public_keys(tmp_path: Path) -> None:
     assert read_public_key(printed["issuer"]).is_demo
     assert read_public_key(printed["list"]).is_demo
     assert (tmp_path / "keys" / "issuer.key").read_text().split(":")[1].strip() not in done.stdout
+
+
+def test_backup_command_names_the_file_by_the_time(folder: Path) -> None:
+    """So that a timer makes one for each weekday; a centre that never ran has nothing to copy."""
+    command = ("backup", folder / "centre.toml", folder / "centre-%Y.db")
+    assert central(*command).returncode == 2
+    open_store(load_settings(folder / "centre.toml").store).close()
+    printed = json.loads(central(*command).stdout)
+    assert printed["backup"] == str(folder / f"centre-{datetime.now(UTC).astimezone():%Y}.db")
+    assert Path(printed["backup"]).stat().st_size == printed["bytes"] > 0
 
 
 def test_check_command_reports_mistakes(folder: Path) -> None:
