@@ -113,10 +113,12 @@ def _keep_diary_numbers(source: sqlite3.Connection, target: sqlite3.Connection, 
 def _save_rows(
     source: sqlite3.Connection, target: sqlite3.Connection, table: str, found: Salvaged
 ) -> Iterator[None]:
+    """Save the columns that the source has; those of later releases begin as in a migration."""
+    columns = [name for _, name, *_ in source.execute(f"PRAGMA table_info({table})")]
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     for row in _rows(source, table, found):
-        marks = ", ".join("?" * len(row))
         with suppress(sqlite3.IntegrityError):  # read twice, or no row of this table
-            target.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 - a name from this module
+            target.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)  # noqa: S608 - the schema's
             yield
 
 

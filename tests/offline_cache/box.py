@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,7 @@ from admission.policy import Policy
 from offline_cache.database import Database
 from offline_cache.journal import Outbox
 from offline_cache.lists import ListShelf
+from offline_cache.opening import FILE_NAME
 from offline_cache.store import Store
 from tests.admission.makers import BOX, LANE, NOW_MS, POLICY, SITE
 from tests.offline_cache.list_files import build_list
@@ -90,6 +92,16 @@ class Box:
 
 class _SeenEnoughError(Exception):
     pass
+
+
+KEPT = sorted((Path(__file__).parent / "kept").glob("*.sql"))
+"""Memories as the releases of each schema left them."""
+
+
+def restore_kept(folder: Path, kept: Path) -> None:
+    """Make such a memory in a folder."""
+    with closing(sqlite3.connect(folder / FILE_NAME)) as sql:
+        sql.executescript(kept.read_text("utf-8"))
 
 
 @asynccontextmanager

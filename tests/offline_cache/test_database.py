@@ -25,17 +25,8 @@ from offline_cache.opening import (
     StoreMissingError,
 )
 from tests.admission.makers import NOW_MS, TICKET_CODE
-from tests.offline_cache.box import opened_box
+from tests.offline_cache.box import KEPT, opened_box, restore_kept
 from tests.support.waiting import until
-
-KEPT = Path(__file__).parent / "kept"
-"""Memories as the releases of each schema left them."""
-
-
-def _restore(path: Path, kept: Path) -> None:
-    with sqlite3.connect(path) as sql:
-        sql.executescript(kept.read_text("utf-8"))
-    sql.close()
 
 
 def keep(name: str) -> Work[str]:
@@ -439,10 +430,10 @@ async def test_a_lost_file_is_not_replaced_by_an_empty_one(tmp_path: Path) -> No
     await (await Database.open(tmp_path)).close()
 
 
-@pytest.mark.parametrize("kept", sorted(KEPT.glob("*.sql")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.stem)
 async def test_memory_of_every_earlier_schema_is_taken_up(tmp_path: Path, kept: Path) -> None:
     """With its uses, its ledger and its diary; what was open then is open still."""
-    _restore(tmp_path / FILE_NAME, kept)
+    restore_kept(tmp_path, kept)
     async with opened_box(tmp_path) as box:
         assert await pragma(box.database, "user_version") == 5
         assert await box.rows("SELECT COUNT(*) FROM ledger") == [4]

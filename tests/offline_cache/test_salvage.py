@@ -15,7 +15,7 @@ from offline_cache.journal import set_state
 from offline_cache.opening import FILE_NAME, StateFolderInUseError, StoreDamagedError, StoreError
 from offline_cache.salvage import salvage
 from tests.admission.makers import NOW_MS, NOW_S, TICKET_CODE
-from tests.offline_cache.box import opened_box
+from tests.offline_cache.box import KEPT, opened_box, restore_kept
 from tests.offline_cache.listed_rows import AS_OF_S, PRODUCT, changes, opened_memory, ticket_row
 
 ADMISSIONS = 300
@@ -117,6 +117,18 @@ async def test_every_table_is_saved(tmp_path: Path) -> None:
     spoil(tmp_path / FILE_NAME, pages_of(tmp_path / FILE_NAME, "ledger")[-1:])
     found = salvage(tmp_path)
     assert {name: rows for name, rows in found.rows.items() if name != "ledger"} == expected
+
+
+@pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.stem)
+async def test_memory_of_an_earlier_schema_is_saved(tmp_path: Path, kept: Path) -> None:
+    """It was damaged before this release could migrate it; its ledger is what the damage took."""
+    restore_kept(tmp_path, kept)
+    spoil(tmp_path / FILE_NAME, pages_of(tmp_path / FILE_NAME, "ledger"))
+    found = salvage(tmp_path)
+    assert (found.rows["uses"], found.rows["diary"], found.rows["ledger"]) == (2, 1, 0)
+    async with opened_box(tmp_path) as box:
+        known = (await box.facts(TICKET_CODE)).history
+        assert [known.is_held(use) for use in known.uses] == [True, True]
 
 
 @pytest.mark.parametrize("is_sequence_lost", [False, True])
