@@ -179,7 +179,7 @@ async def _cpu(folder: Path, ids: Sequence[bytes], statements: list[list[Stateme
     return {
         "cpu_us": round(median(ours) * 1e6, 1),
         "plain_cpu_us": round(median(plain) * 1e6, 1),
-        "cpu_ratio": round(median(ours) / median(plain), 2),
+        "cpu_ratio": _ratio(ours, plain),
     }
 
 
@@ -207,7 +207,7 @@ async def _group(folder: Path, ids: Sequence[bytes], statements: list[list[State
         "decisions_per_commit": round(median(shared), 1),
         "group_per_s": round(median(ours)),
         "raw_batches_per_s": round(median(raw)),
-        "group_ratio": round(median(ours) / median(raw), 2),
+        "group_ratio": _ratio(ours, raw),
     }
 
 
@@ -248,6 +248,11 @@ def _replay(connections: tuple[sqlite3.Connection, sqlite3.Connection], batch: l
 def _rounds(statements: list[list[Statement]]) -> Iterator[list[list[Statement]]]:
     size = len(statements) // ROUNDS
     return (statements[first : first + size] for first in range(0, len(statements), size))
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the middle one of the rounds' ratios: a machine's speed changes from one moment to the next."""
+    return round(median(our / their for our, their in zip(ours, theirs, strict=True)), 2)
 
 
 def _overwrite(descriptor: int) -> int:
