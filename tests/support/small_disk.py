@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -40,10 +41,19 @@ def unmount(folder: Path) -> None:
 
 
 def fill(folder: Path, leave_bytes: int = 0) -> Path:
-    """Let something else take the room, but for so much; return the file that takes it."""
+    """Let something else take the room, but for so much; return the file that takes it.
+
+    A box that works there takes some between the look and the grasp: then that is left to it.
+    """
     ballast = folder / "ballast"
     had = ballast.stat().st_size if ballast.exists() else 0
     with ballast.open("ab") as file:
-        if (more := free_bytes(folder) - leave_bytes) > 0:
-            os.posix_fallocate(file.fileno(), had, more)
+        while (more := free_bytes(folder) - leave_bytes) > 0:
+            try:
+                os.posix_fallocate(file.fileno(), had, more)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            else:
+                break
     return ballast
