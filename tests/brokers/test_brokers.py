@@ -77,11 +77,14 @@ class Site:
     ) -> Iterator[Ear]:
         """A box with its certificate."""
         files = self.certificate(identity(box), utc_now())
-        name = client_id or f"box-{box.site_id}-{box.box_id}"
-        if self.server.takes_any_client_id and not (client_id or stays):
-            name += f"-{os.urandom(4).hex()}"
+        name = client_id or self.client_id(box, stays=stays)
         with self.client(name, files, *topics, will=will, stays=stays) as ear:
             yield ear
+
+    def client_id(self, box: BoxTopics, *, stays: bool = False) -> str:
+        """What a box calls itself: where it may, something else each time, unless its session `stays`."""
+        is_new = self.server.takes_any_client_id and not stays
+        return f"box-{box.site_id}-{box.box_id}" + (f"-{os.urandom(4).hex()}" if is_new else "")
 
     @contextmanager
     def client(
@@ -346,15 +349,15 @@ def test_a_certificate_that_does_not_count_is_refused(site: Site, kind: str) -> 
 def test_a_revoked_certificate(changing: Site) -> None:
     """One that was replaced by a newer one; where this is not kept, it counts until its box is barred."""
     files = changing.certificate(identity(B1), utc_now())
-    with changing.client("box-fairy-B1", files):
+    with changing.client(changing.client_id(B1), files):
         pass
     serial = load_pem_x509_certificate(files[0].read_bytes()).serial_number
     changing.server.let_in(BOXES, revoked=(serial,))
     if keeps(changing.server, "a revoked certificate is refused"):
-        with pytest.raises(ConnectionError), changing.client("box-fairy-B1", files):
+        with pytest.raises(ConnectionError), changing.client(changing.client_id(B1), files):
             pass
     else:
-        with changing.client("box-fairy-B1", files):
+        with changing.client(changing.client_id(B1), files):
             pass
     with changing.box(B2):
         """Everyone else still gets in."""
@@ -366,13 +369,13 @@ def test_a_box_that_is_barred_while_connected_says_nothing_more(changing: Site) 
     files = changing.certificate(identity(B1), utc_now())
     serial = load_pem_x509_certificate(files[0].read_bytes()).serial_number
     with changing.centre(*SAID) as centre:
-        with suppress(ConnectionError), changing.client("box-fairy-B1", files) as box:
+        with suppress(ConnectionError), changing.client(changing.client_id(B1), files) as box:
             box.say(topic, b"before")
             until(lambda: centre.last(topic) == b"before")
             changing.server.let_in((B2, NEXT_DOOR), revoked=(serial,))
             with suppress(RuntimeError, ValueError):
                 box.client.publish(topic, b"after", qos=1).wait_for_publish(1)
-        with pytest.raises(ConnectionError), changing.client("box-fairy-B1", files):
+        with pytest.raises(ConnectionError), changing.client(changing.client_id(B1), files):
             pass
         with changing.box(B2) as other:
             other.say(B2.up(Stream.LEDGER), b"marker")
