@@ -50,11 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("settings", type=Path)
         sub.set_defaults(command=command)
     for name, backing, words in (
-        (
-            "backup",
-            _backup,
-            "copy the store to a file (%%u in its name: the weekday); the centre may be running",
-        ),
+        ("backup", _backup, "copy the store to a file (%%u: the weekday); the centre may be running"),
         ("restore", _restore, "put a backup in the store's place; the centre must not be running"),
     ):
         sub = commands.add_parser(name, help=words)

@@ -40,6 +40,7 @@ LOOK_EVERY_S = 2.0
 WEIGHED_MS = 3_600_000
 """A box's share is by what went through its lanes within the last hour."""
 _RECENT_ENTRIES = 2000
+"""What came since a share is counted by the box's numbers up to so many of them, and by time beyond."""
 _BOX_OF_A_TIME = uses.c.box_id + literal_column("''")
 """The box of uses that are picked by time: by the bare column SQLite would go through all that the box ever had."""
 UNLIMITED = CapacityLimits()
@@ -271,7 +272,6 @@ def _holding(connection: Connection, box_id: str, newest: Share, day_start_ms: i
 
 
 def _moved_since(connection: Connection, box_id: str, share: Share) -> Movement:
-    """Count by the box's numbers where few came since, and otherwise by time."""
     position = (
         connection.scalar(select(fold_positions.c.seq_no).where(fold_positions.c.box_id == box_id)) or 0
     )

@@ -104,7 +104,10 @@ class Overlay:
 
     async def sweep(self) -> int:
         """Delete some of the rows that the list has reached; return how many, 0 when none is left."""
-        return await self._database.write(self._sweep, durable=False)
+        rows, reached = await self._database.write(self._sweep, durable=False)
+        if not rows:
+            self._swept = reached
+        return rows
 
     def _apply(self, sql: sqlite3.Connection, changes: ListChanges) -> None:
         reached = self._list_revision()
@@ -128,11 +131,14 @@ class Overlay:
         kept = _read_known(sql) or Known(self._site_id, 0, 0)
         return replace(kept, revision=max(kept.revision, self._list_revision()))
 
-    def _sweep(self, sql: sqlite3.Connection) -> int:
-        """Delete what the list has reached; once that is all gone, nothing is looked for until it reaches more."""
+    def _sweep(self, sql: sqlite3.Connection) -> tuple[int, int]:
+        """Delete some of what the list has reached; return how many rows, and what it has reached.
+
+        Once all that is gone, nothing is looked for until the list reaches more.
+        """
         reached = self._list_revision()
         if reached == self._swept:
-            return 0
+            return 0, reached
         rows = sum(
             sql.execute(
                 f"DELETE FROM {table.name} WHERE ({table.keys}) IN"  # noqa: S608 - names from this module
@@ -141,9 +147,7 @@ class Overlay:
             ).rowcount
             for table in _TABLES
         )
-        if not rows:
-            self._swept = reached
-        return rows
+        return rows, reached
 
     def _take_up(self, sql: sqlite3.Connection) -> int:
         kept = _read_known(sql)

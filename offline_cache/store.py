@@ -223,6 +223,7 @@ class Store:
 
     def _exposure(self, sql: sqlite3.Connection, since_ms: int) -> Exposure:
         """Return what this box has risked since `since_ms` and not got back; neighbours have limits of their own."""
+        # By its own choice SQLite would go through all that the box ever let in.
         rows = sql.execute(
             "SELECT risk, SUM(quantity), SUM(fare_fen) FROM uses u INDEXED BY uses_at_risk"  # noqa: S608 - a constant
             f" WHERE risk > 0 AND at_ms >= ? AND box_id = ? AND {_HELD} GROUP BY risk",

@@ -1,7 +1,7 @@
 // Shows what the centre knows. Everything from the server is set as text, never as markup.
 
 const POLL_MS = 1000;
-const SHARE = 9; // of the time: a centre that is slow to answer is left in peace for so many times as long
+const REST_TIMES = 9; // a centre that is slow to answer is left in peace for so many times as long
 const ROWS = 12;
 
 const OUTCOMES = {
@@ -231,7 +231,7 @@ async function poll() {
     }
     say("中心平台没有应答，正在重试 no answer, trying again", "lost");
   }
-  setTimeout(poll, Math.max(POLL_MS, SHARE * (performance.now() - began)));
+  setTimeout(poll, Math.max(POLL_MS, REST_TIMES * (performance.now() - began)));
 }
 
 byId("login").addEventListener("submit", (event) => {

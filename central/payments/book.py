@@ -158,9 +158,8 @@ def write_off(connection: Connection, admission_id: bytes, why: str, now_s: int)
 
 def settled_fen(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
     """Return how many fen on their credit lines the subjects owe no more."""
-    state = payments.c.state + literal_column(
-        "''"
-    )  # for many keys SQLite would go through all that is settled
+    # By the bare column SQLite would, for more than a few keys, go through all that was ever settled.
+    state = payments.c.state + literal_column("''")
     query = (
         select(payments.c.key, func.sum(payments.c.fare_fen))
         .where(payments.c.key.in_(keys), payments.c.order_id == "", state.in_(SETTLED))
